@@ -33,22 +33,21 @@ export type Dispatch = (call: Call, routed: DispatchTarget) => Outcome<Reply> | 
 export function createDispatch(
   parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'preferences' | 'sessions' | 'questions'>,
 ): Dispatch {
-  const { runtime, limits, registry } = parts;
+  const { limits, registry } = parts;
 
   return function send(call, { params, target, tool, shape }) {
     const { envelope, incoming, session, connectionOwner, open } = call;
     if (open.ended) return open.ended;
     open.uses(target.server, tool);
-    const times = registry.timesOf(target.server, tool);
-    const deadline = runtime.deadline(times.totalMs);
-    open.onEnd((why) => deadline.end(endReason(why)));
+    const budget = registry.startBudget(target.server, tool);
+    open.onEnd((why) => budget.deadline.end(endReason(why)));
     // A suspended call outlives its first exchange.
-    if (connectionOwner) incoming.onGone(() => deadline.end('client-gone'));
+    if (connectionOwner) incoming.onGone(() => budget.deadline.end('client-gone'));
     const back = new CallBack(incoming.back, params.progressToken, levelOf(call, parts));
     // A name that is the same on both sides keeps its spelling.
     const nativeJson = params.name === target.native ? undefined : target.nativeJson;
     const finish = (answer: Outcome<UpstreamReply>): Outcome<Reply> => {
-      deadline[Symbol.dispose]();
+      budget[Symbol.dispose]();
       if (isRefusal(answer)) return withTool(answer, tool);
       const note = { server: target.server, tool };
       if (answer.kind === 'error') {
@@ -73,8 +72,7 @@ export function createDispatch(
             nativeJson,
             back.progressToken === undefined ? undefined : token,
           ),
-        times,
-        deadline,
+        budget,
         back,
         sessionConnection: session
           ? () => connectionOwnerOf(session, call, parts)
@@ -83,12 +81,12 @@ export function createDispatch(
         owner: call.requestId,
       });
     } catch (fault) {
-      deadline[Symbol.dispose]();
+      budget[Symbol.dispose]();
       throw fault;
     }
     if (!(outcome instanceof Promise)) return finish(outcome);
     return outcome.then(finish, (fault) => {
-      deadline[Symbol.dispose]();
+      budget[Symbol.dispose]();
       throw fault;
     });
   };

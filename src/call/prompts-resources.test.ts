@@ -154,6 +154,6 @@ test('a cancel ends them as it ends a tool call', async () => {
     void rig.pipeline.answer(rig.incoming({ jsonrpc: '2.0', id: 9, method, params }, { visitor }));
     const notice = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 9 } };
     await rig.pipeline.answer(rig.incoming(notice, { visitor }));
-    assert.equal(rig.asked.at(-1)?.call.deadline.ended, 'cancelled', method);
+    assert.equal(rig.asked.at(-1)?.call.budget.deadline.ended, 'cancelled', method);
   }
 });

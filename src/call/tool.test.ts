@@ -10,7 +10,9 @@ import type { Reply } from './call.ts';
 function hold(rig: PipelineRig): void {
   rig.reply = (_server, call) =>
     new Promise<Outcome<UpstreamReply>>((done) => {
-      call.deadline.onEnd((reason) => done({ kind: 'result', json: Buffer.from(JSON.stringify({ ended: reason })) }));
+      call.budget.deadline.onEnd((reason) =>
+        done({ kind: 'result', json: Buffer.from(JSON.stringify({ ended: reason })) }),
+      );
     });
 }
 
@@ -86,7 +88,7 @@ test('a cancel ends the call of its own session with exactly that id, and nobody
     );
   };
   const [mine, mineText, others] = [start('a', one.id, '1'), start('a', one.id, '"1"'), start('b', two.id, '1')];
-  const ended = () => rig.asked.map(({ call }) => call.deadline.ended);
+  const ended = () => rig.asked.map(({ call }) => call.budget.deadline.ended);
   await cancel('a', undefined, '1');
   await cancel('a', one.id, '2');
   assert.deepEqual(ended(), [undefined, undefined, undefined]);
@@ -110,13 +112,13 @@ test('without a session a client that goes away ends its call; with one the call
   const bare = rig.pipeline.answer(rig.incoming(message, { onGone }));
   gone();
   assert.equal(shown(await bare), 'client-gone');
-  assert.equal(lastAsked(rig).call.deadline.ended, 'client-gone');
+  assert.equal(lastAsked(rig).call.budget.deadline.ended, 'client-gone');
 
   const { id: sessionId } = await rig.open();
   gone = () => {};
   void rig.pipeline.answer(rig.incoming(message, { onGone, visitor: rig.context({ sessionId }) }));
   gone();
-  assert.equal(lastAsked(rig).call.deadline.ended, undefined);
+  assert.equal(lastAsked(rig).call.budget.deadline.ended, undefined);
 });
 
 test('a call ends at its total at the latest', async () => {

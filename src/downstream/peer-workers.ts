@@ -112,7 +112,7 @@ export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerW
       const connected = (): void => {
         reached = true;
         // From here on the limits of the other worker apply, which the supervisor enforces; this is their sum.
-        deadline.extendTo(runtime.clock.nowMs() + limits.totalMs + limits.askUserMs);
+        deadline.moveTo(runtime.clock.nowMs() + limits.totalMs + limits.askUserMs);
       };
       socket.once('connect', guardCallback(runtime, sent, connected));
     });

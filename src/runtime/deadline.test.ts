@@ -57,10 +57,10 @@ test('there is no never', () => {
   assert.throws(() => runtime.deadline(Number.NaN), HubError);
 });
 
-test('extending moves the end', () => {
+test('moving it changes the end', () => {
   const { runtime, advance } = frozenRuntime();
   const deadline = runtime.deadline(100);
-  deadline.extendTo(runtime.clock.nowMs() + 500);
+  deadline.moveTo(runtime.clock.nowMs() + 500);
   advance(400);
   assert.equal(deadline.ended, undefined);
   advance(200);

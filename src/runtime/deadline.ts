@@ -62,8 +62,11 @@ export class Deadline implements Disposable {
     return child;
   }
 
-  /** Moves the end: the total time of a call does not run while its user is asked. Does nothing after the end. */
-  extendTo(atMs: number): void {
+  /**
+   * Moves the end: sooner for a strict timeout, later while the user of a call is asked. Does nothing after the end.
+   * Children keep their own ends.
+   */
+  moveTo(atMs: number): void {
     if (this.#ended !== undefined) return;
     this.#atMs = atMs;
     this.#wheel.move(this.#entry, atMs);

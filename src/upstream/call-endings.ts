@@ -47,14 +47,14 @@ const SLOW: ReadonlySet<ErrorCode> = new Set(['upstream-timeout', 'upstream-sile
 
 /** Returns the refusal of a request whose deadline has ended. */
 export function endedRefusal(server: string, plan: RequestOptions, reason: EndReason, waitedMs: number): Refusal {
-  const { method, setting } = plan;
+  const { method, budget } = plan;
   const phase = PHASES[method] ?? 'call';
   const detail = { server, phase, waitedMs, outcome: 'unknown' } as const;
   if (reason === 'time-up')
     return new Refusal(
       'upstream-timeout',
-      `${server} did not finish ${method} within ${waitedMs} ms; the setting ${setting} allows more.`,
-      { ...detail, setting },
+      `${server} did not finish ${method} within ${waitedMs} ms; the setting ${budget.setting} allows more.`,
+      { ...detail, setting: budget.setting },
     );
   if (reason === 'revoked') return new Refusal('key-revoked', undefined, detail);
   return new Refusal(reason === 'draining' || reason === 'stopped' ? 'draining' : 'client-gone', undefined, detail);

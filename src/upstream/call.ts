@@ -3,20 +3,11 @@
  */
 
 import type { BackChannel } from '../protocol/back-channel.ts';
-import type { Deadline } from '../runtime/deadline.ts';
+import type { CallBudget } from '../runtime/call-budget.ts';
 import type { ConnectionOwner } from './client-context.ts';
 
 /** Tells another worker, on its private socket, for which key a call is made; percent-encoded. */
 export const SHARE_HEADER = 'x-mcphub-share';
-
-export interface ResolvedTimes {
-  /** Longest silence of a server during a call, ms. */
-  readonly silenceMs: number;
-  /** Total time of a call, ms. */
-  readonly totalMs: number;
-  /** Limit that applies even while there are signs of life, ms; undefined when there is none. */
-  readonly callTimeoutMs: number | undefined;
-}
 
 export interface UpstreamCall {
   readonly method: string;
@@ -27,9 +18,8 @@ export interface UpstreamCall {
    * client's (only if `back.progressToken` is set).
    */
   params(token: number): Buffer;
-  readonly times: ResolvedTimes;
-  /** Ends when the client disconnects, the hub drains, or the total time is over. */
-  readonly deadline: Deadline;
+  /** Its deadline also ends when the client disconnects, or the key loses its access. */
+  readonly budget: CallBudget;
   readonly back: BackChannel;
   /**
    * Returns the session that makes the call; undefined when there is none. Called only for servers with session

@@ -90,9 +90,10 @@ export class Circuit {
   }
 
   /** Records a failed call. Returns true when the server may be unreachable. */
-  failed(refusal: Refusal, { times, fairKey }: Pick<UpstreamCall, 'times' | 'fairKey'>, nowMs: number): boolean {
+  failed(refusal: Refusal, { budget, fairKey }: Pick<UpstreamCall, 'budget' | 'fairKey'>, nowMs: number): boolean {
     const { spec, limits } = this.#parts;
-    const sign = failureSign(refusal, times.silenceMs, spec.times.silenceMs ?? limits.silenceMs);
+    const serverSilenceMs = spec.times.silenceMs ?? limits.silenceMs;
+    const sign = failureSign(refusal, budget.configuredSilenceMs ?? serverSilenceMs, serverSilenceMs);
     if (sign === undefined) return false;
     const cause = `${refusal.code}: ${withoutStop(refusal.message)}`;
     this.#count(refusal, cause, nowMs);

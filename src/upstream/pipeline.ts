@@ -104,7 +104,7 @@ export class UpstreamPipeline {
     if (!this.circuit.allows()) return this.circuit.refuse();
     const limited = this.#parts.link.lives.limited(call.fairKey);
     if (limited) return limited;
-    const ready = this.#parts.link.whenReady(call.deadline, call.owner);
+    const ready = this.#parts.link.whenReady(call.budget.deadline, call.owner);
     return ready instanceof Promise ? ready.then((late) => this.#enter(late, call)) : this.#enter(ready, call);
   }
 
@@ -140,7 +140,7 @@ export class UpstreamPipeline {
 
   #queue(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const { runtime, limits } = this.#parts;
-    const deadline = call.deadline.sooner(limits.serverQueueMs);
+    const deadline = call.budget.deadline.sooner(limits.serverQueueMs);
     try {
       const wait = runtime.waits.open('upstream-queue', call.owner, deadline);
       const goOn = (permit: Outcome<Permit>): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> => {
@@ -162,19 +162,13 @@ export class UpstreamPipeline {
       this.#leave(permit);
       return this.circuit.refuse();
     }
-    const { callTimeoutMs } = call.times;
-    // Strict mode: a shorter deadline of the call's own.
-    const cut =
-      callTimeoutMs === undefined
-        ? undefined
-        : { deadline: call.deadline.sooner(callTimeoutMs), setting: 'callTimeoutMs' };
+    call.budget.startStrictTimeout();
     const finish = (answer: Outcome<UpstreamReply>): Outcome<UpstreamReply> => {
-      cut?.deadline[Symbol.dispose]();
       this.#leave(permit);
       return this.#judged(answer, sentMs, call);
     };
     const sentMs = this.#parts.runtime.clock.nowMs();
-    const answer = this.#parts.link.send(call, cut);
+    const answer = this.#parts.link.send(call);
     return answer instanceof Promise ? answer.then(finish) : finish(answer);
   }
 

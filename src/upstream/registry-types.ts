@@ -3,10 +3,11 @@ import type { Limits } from '../config/limits.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { LearnedOpening } from '../model/raw-listing.ts';
 import type { RawListing, ServerSpec } from '../model/snapshot.ts';
+import type { CallBudget } from '../runtime/call-budget.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Service } from '../runtime/service.ts';
-import type { ResolvedTimes, UpstreamCall, UpstreamReply } from './call.ts';
+import type { UpstreamCall, UpstreamReply } from './call.ts';
 import type { Everybody } from './client-context.ts';
 import type { SessionHolders, SessionOf } from './single-session/session-holders.ts';
 import type { ServerStatus } from './status.ts';
@@ -87,8 +88,8 @@ export interface ServerRegistry extends Service {
   onListed(listener: (raw: RawListing) => void): void;
   rawListing(slug: string): RawListing | undefined;
   /**
-   * Returns the times of a call: the tool's, else the server's, else the hub's. `native` is undefined for other
-   * methods.
+   * Starts the time of a call, with the limits of the tool, else of the server, else of the hub. `tool`: its native
+   * name; undefined for other methods. Dispose of the budget when the call is over.
    */
-  timesOf(slug: string, native: string | undefined): ResolvedTimes;
+  startBudget(slug: string, tool: string | undefined): CallBudget;
 }

@@ -88,7 +88,10 @@ test('the same configuration again changes nothing; a changed server is replaced
   rig.registry.apply([{ ...kept }, { ...changed, times: { ...changed.times, silenceMs: 9000 } }]);
   await settle();
   assert.equal(rig.lives.length, 2);
-  assert.equal(rig.registry.timesOf('changed', 'echo').silenceMs, 9000);
+  {
+    using budget = rig.registry.startBudget('changed', 'echo');
+    assert.equal(budget.silenceMs, 9000);
+  }
   const call = rig.call({ server: 'changed' });
   rig.registry.apply([kept, { ...changed, hash: 'h2' }]);
   await settle();

@@ -11,7 +11,6 @@ import { Bulkhead } from '../resilience/bulkhead.ts';
 import { CappedMap } from '../runtime/capped.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import { isLocal } from './call-endings.ts';
-import { resolvedTimes } from './call-times.ts';
 import { type ClientContext, LISTER } from './client-context.ts';
 import { isCall } from './connection/correlator.ts';
 import { Departures } from './departures.ts';
@@ -24,6 +23,7 @@ import type { LinkKind } from './link/reconnect-backoff.ts';
 import { statusOf } from './link-status.ts';
 import { UpstreamPipeline } from './pipeline.ts';
 import type { ServerRegistry, ServerRegistryParts } from './registry-types.ts';
+import { startBudget } from './start-budget.ts';
 import { createForwardTransport } from './transport/peer/forward.ts';
 import type { Transport, TransportEvents } from './transport/transport.ts';
 
@@ -278,7 +278,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
       listeners = [...listeners, listener];
     },
     rawListing: (slug) => members.get(slug)?.link.rawListing,
-    timesOf: (slug, native) => resolvedTimes(members.get(slug)?.spec, native, limits),
+    startBudget: (slug, tool) => startBudget(members.get(slug)?.spec, tool, parts),
   };
 }
 

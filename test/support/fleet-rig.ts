@@ -6,8 +6,9 @@ import assert from 'node:assert/strict';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../src/model/outcome.ts';
 import type { ServerSpec } from '../../src/model/snapshot.ts';
+import { CallBudget, type CallLimits } from '../../src/runtime/call-budget.ts';
 import type { Deadline } from '../../src/runtime/deadline.ts';
-import type { ResolvedTimes, UpstreamReply } from '../../src/upstream/call.ts';
+import type { UpstreamReply } from '../../src/upstream/call.ts';
 import type { ConnectionOwner } from '../../src/upstream/client-context.ts';
 import { createServerRegistry, type ServerRegistry } from '../../src/upstream/registry.ts';
 import { type FrozenRuntime, frozenRuntime } from './frozen-runtime.ts';
@@ -30,7 +31,7 @@ export interface Running {
 export interface CallOptions {
   readonly server?: string;
   readonly tool?: string;
-  readonly times?: Partial<ResolvedTimes>;
+  readonly times?: Partial<CallLimits> & { readonly totalMs?: number };
   /** Raw JSON text of the client's token. */
   readonly progressToken?: string;
   readonly fairKey?: string;
@@ -96,8 +97,8 @@ export class FleetRig {
 
   call(options: CallOptions = {}): Running {
     const { runtime } = this.frozen;
-    const { silenceMs, totalMs } = this.limits;
-    const times = { silenceMs, totalMs, callTimeoutMs: undefined, ...options.times };
+    const { silenceMs, questionMs, totalMs } = this.limits;
+    const times = { silenceMs, questionMs, totalMs, callTimeoutMs: undefined, ...options.times };
     const deadline = runtime.deadline(times.totalMs);
     const running: Running = { deadline, progress: [], outcome: undefined };
     const token = options.progressToken;
@@ -115,8 +116,7 @@ export class FleetRig {
             arguments: {},
           }),
         ),
-      times,
-      deadline,
+      budget: new CallBudget(deadline, 'totalMs', times),
       back: {
         progressToken: token,
         notify: (_method, params) => running.progress.push(params.toString('utf8')),

@@ -10,6 +10,8 @@ import type { HubEvent } from '../../src/model/events.ts';
 import { isRefusal, type Outcome, type Refusal } from '../../src/model/outcome.ts';
 import type { ServerSpec } from '../../src/model/snapshot.ts';
 import { createEgress, type Egress } from '../../src/net/egress.ts';
+import { CallBudget, type CallLimits } from '../../src/runtime/call-budget.ts';
+import type { Deadline } from '../../src/runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
 import { createInstallLock } from '../../src/subprocess/install/install-lock.ts';
 import { createSearchPath } from '../../src/subprocess/prepare/search-path.ts';
@@ -25,6 +27,15 @@ import { createUntypedTransport } from '../../src/upstream/transport/untyped.ts'
 import { delay, until } from './hub.ts';
 import { NOBODY } from './nobody.ts';
 import { FAULT, serverSpec } from './stdio-rig.ts';
+
+const CALL_MS = 30_000;
+
+export interface LiveCall extends Partial<Omit<UpstreamCall, 'budget'>> {
+  /** Default: 30 s. */
+  readonly deadline?: Deadline;
+  /** Default: as configured. */
+  readonly times?: Omit<CallLimits, 'questionMs'>;
+}
 
 export interface LiveFleetOptions {
   /** On top of short times for tests; not held to the table's ranges. */
@@ -106,13 +117,13 @@ export class LiveFleet {
     await until(() => this.registry.status(slug)?.state === 'ready', 8000, `${slug} ready`);
   }
 
-  async call(
-    slug: string,
-    tool: string,
-    args: object = {},
-    more: Partial<UpstreamCall> = {},
-  ): Promise<Outcome<UpstreamReply>> {
-    using deadline = more.deadline ?? this.runtime.deadline(30_000);
+  async call(slug: string, tool: string, args: object = {}, more: LiveCall = {}): Promise<Outcome<UpstreamReply>> {
+    const { deadline, times, ...call } = more;
+    using budget = times
+      ? new CallBudget(this.runtime.deadline(CALL_MS), 'totalMs', { questionMs: this.#limits.questionMs, ...times })
+      : this.registry.startBudget(slug, tool);
+    budget.deadline.moveTo(deadline?.atMs ?? this.runtime.clock.nowMs() + CALL_MS);
+    deadline?.onEnd((reason) => budget.deadline.end(reason));
     const token = more.back?.progressToken;
     return await this.registry.call(slug, {
       method: 'tools/call',
@@ -120,24 +131,23 @@ export class LiveFleet {
         const meta = token === undefined ? {} : { _meta: { progressToken: id } };
         return Buffer.from(JSON.stringify({ name: tool, arguments: args, ...meta }));
       },
-      times: this.registry.timesOf(slug, tool),
       back: { progressToken: undefined, notify: () => {} },
       fairKey: 'key',
       owner: 'r-1',
-      ...more,
-      deadline,
+      ...call,
+      budget,
     });
   }
 
   /** The text of a result; fails for anything else. */
-  async text(slug: string, tool: string, args: object = {}, more: Partial<UpstreamCall> = {}): Promise<string> {
+  async text(slug: string, tool: string, args: object = {}, more: LiveCall = {}): Promise<string> {
     const answer = await this.call(slug, tool, args, more);
     if (isRefusal(answer)) throw new assert.AssertionError({ message: `${answer.code}: ${answer.message}` });
     const value = JSON.parse(answer.json.toString()) as { content?: { text?: string }[] };
     return value.content?.[0]?.text ?? answer.json.toString();
   }
 
-  async refusal(slug: string, tool: string, args: object = {}, more: Partial<UpstreamCall> = {}): Promise<Refusal> {
+  async refusal(slug: string, tool: string, args: object = {}, more: LiveCall = {}): Promise<Refusal> {
     const answer = await this.call(slug, tool, args, more);
     assert.ok(isRefusal(answer), 'a refusal was expected');
     return answer;

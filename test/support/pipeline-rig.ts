@@ -18,6 +18,7 @@ import { createSessionPreferences } from '../../src/session/preferences.ts';
 import { createSessions, type Session, type Sessions } from '../../src/session/sessions.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
 import type { ServerRegistry } from '../../src/upstream/registry.ts';
+import { startBudget } from '../../src/upstream/start-budget.ts';
 import type { ServerStatus } from '../../src/upstream/status.ts';
 import { bytesOf, groupSpec, listingOf, listingWith, serverSpec, worldOf } from './catalog-worlds.ts';
 import { type FrozenRuntime, frozenRuntime } from './frozen-runtime.ts';
@@ -84,8 +85,8 @@ export class PipelineRig {
   }
 
   #registry(): ServerRegistry {
-    const played: Pick<ServerRegistry, 'call' | 'status' | 'rawListing' | 'timesOf'> = {
-      timesOf: () => ({ silenceMs: this.limits.silenceMs, totalMs: this.limits.totalMs, callTimeoutMs: undefined }),
+    const played: Pick<ServerRegistry, 'call' | 'status' | 'rawListing' | 'startBudget'> = {
+      startBudget: () => startBudget(undefined, undefined, { runtime: this.frozen.runtime, limits: this.limits }),
       call: (server, call) => {
         this.asked.push({ server, call });
         return this.reply(server, call);

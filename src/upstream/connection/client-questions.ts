@@ -69,7 +69,7 @@ export class ClientQuestions {
       return true;
     }
     const release = pending?.hold(limits.askUserMs);
-    const forget = pending?.plan.deadline.onEnd((reason) => deadline.end(reason));
+    const forget = pending?.plan.budget.deadline.onEnd((reason) => deadline.end(reason));
     const asking: Asking = {
       ...{ method, params: shown, key: keyOf(rawId) },
       ...{ deadline, owner: pending?.plan.owner ?? server },

@@ -8,6 +8,7 @@ import { type ErrorCode, HubError } from '../../model/errors.ts';
 import type { LinkPhase } from '../../model/events.ts';
 import { type Outcome, Refusal } from '../../model/outcome.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { UpstreamCall, UpstreamReply } from '../call.ts';
 import { endedRefusal, goneRefusal, isLocal, phaseSetting, timeUpFault, withSigns } from '../call-endings.ts';
@@ -22,13 +23,6 @@ import { shakeHands } from './handshake.ts';
 import { Liveness } from './liveness.ts';
 import type { PendingRequest, RequestOptions } from './pending-request.ts';
 import { SessionRenewal } from './session-renewal.ts';
-
-/** How a call is sent: its silence limit, and the deadline with the setting that extends it. */
-export interface SendTimes {
-  readonly silenceMs: number;
-  readonly deadline: Deadline;
-  readonly setting: string;
-}
 
 /** Time for which lists other than tools may delay a start, ms; after that they are read in the background. */
 const BESIDE_MS = 2000;
@@ -184,11 +178,11 @@ export class Connection {
     return isWell;
   }
 
-  send(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+  send(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     if (this.#fault) return goneRefusal(this.#parts.spec.slug, this.#fault, 'not-executed');
     const { renewing } = this.#renewal;
-    if (renewing !== undefined) return this.#sendRenewed(renewing, call, times);
-    return this.#ask(call, times);
+    if (renewing !== undefined) return this.#sendRenewed(renewing, call);
+    return this.#ask(call);
   }
 
   /** Ends the connection and its pending requests for a reason; only the first one counts. */
@@ -214,43 +208,33 @@ export class Connection {
     this.correlator[Symbol.dispose]();
   }
 
-  #ask(call: UpstreamCall, times: SendTimes): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
-    const { questionMs } = this.#parts.limits;
-    return this.correlator.ask(
-      {
-        method: call.method,
-        label: 'upstream-call',
-        ...{ owner: call.owner, share: call.fairKey },
-        deadline: times.deadline,
-        setting: times.setting,
-        back: call.back,
-        silence: { questionMs, silenceMs: times.silenceMs },
-      },
-      (id) => call.params(id),
-    );
+  #ask(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+    const { method, owner, fairKey: share, budget, back } = call;
+    const label = 'upstream-call';
+    return this.correlator.ask({ method, label, owner, share, budget, back }, (id) => call.params(id));
   }
 
   /** Waits for the renewal of the session: before it, a request would get the same 404. */
-  async #sendRenewed(renewal: Promise<void>, call: UpstreamCall, times: SendTimes): Promise<Outcome<UpstreamReply>> {
+  async #sendRenewed(renewal: Promise<void>, call: UpstreamCall): Promise<Outcome<UpstreamReply>> {
     const { runtime, spec } = this.#parts;
     try {
-      await runtime.waits.for(renewal, { label: 'link-ready', owner: call.owner, deadline: times.deadline });
+      await runtime.waits.for(renewal, { label: 'link-ready', owner: call.owner, deadline: call.budget.deadline });
     } catch {
       if (!this.#fault) return new Refusal('client-gone', undefined, { server: spec.slug, outcome: 'not-executed' });
     }
-    return this.#fault ? goneRefusal(spec.slug, this.#fault, 'not-executed') : this.#ask(call, times);
+    return this.#fault ? goneRefusal(spec.slug, this.#fault, 'not-executed') : this.#ask(call);
   }
 
   async #shakeHands(deadline: Deadline): Promise<InitializeResult> {
     void this.#enter('handshake');
     const { spec, version, clientContext, isForward, versionBefore, opening, sharing } = this.#parts;
     const { correlator, transport } = this;
-    const setting = phaseSetting('handshake', isLocal(spec));
+    const budget = new CallBudget(deadline, phaseSetting('handshake', isLocal(spec)));
     const { capabilityBits } = clientContext;
     const learned = (note: string) => this.#learned(note);
-    const about = { learned, spec, correlator, transport, version, setting, capabilityBits, isForward };
+    const about = { learned, spec, correlator, transport, version, capabilityBits, isForward };
     const makeRoom = (until: Deadline) => makeRoomFor({ server: spec.slug, transport, correlator, sharing }, until);
-    return shakeHands({ ...about, makeRoom, opening, before: versionBefore() }, deadline);
+    return shakeHands({ ...about, makeRoom, opening, before: versionBefore() }, budget);
   }
 
   #enter(phase: LinkPhase): Promise<void> | undefined {
@@ -291,7 +275,7 @@ export class Connection {
   }
 
   #ended(pending: PendingRequest): void {
-    const reason = pending.plan.deadline.ended ?? 'cancelled';
+    const reason = pending.plan.budget.deadline.ended ?? 'cancelled';
     if (!this.#fault) this.correlator.cancel(pending, reason === 'time-up' ? 'timeout' : 'cancelled by the client');
     const waitedMs = Math.round(this.#parts.runtime.clock.nowMs() - pending.sentMs);
     pending.settle(endedRefusal(this.#parts.spec.slug, pending.plan, reason, waitedMs));

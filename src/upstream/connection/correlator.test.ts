@@ -9,6 +9,7 @@ import { limitsFrom } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
 import { isRefusal, Refusal } from '../../model/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import { Correlator } from './correlator.ts';
 import type { RequestOptions } from './pending-request.ts';
 
@@ -51,10 +52,8 @@ function bare() {
     method: 'tools/call',
     label: 'upstream-call',
     owner: 'a test',
-    deadline: runtime.deadline(ms),
-    setting: 'totalMs',
+    budget: new CallBudget(runtime.deadline(ms), 'totalMs'),
     back: SILENT_BACK_CHANNEL,
-    silence: undefined,
   });
   return { ...frozen, transport, correlator, changed, plan };
 }
@@ -285,7 +284,7 @@ test('an answer keeps every byte, and a server’s own error is an answer', asyn
 test('a call whose deadline has ended already is not sent', () => {
   const { transport, correlator, plan, runtime } = bare();
   const ended = plan();
-  ended.deadline.end('client-gone');
+  ended.budget.deadline.end('client-gone');
   const outcome = correlator.ask(ended, () => Buffer.from('{}'));
   assert.ok(isRefusal(outcome as never));
   assert.equal(transport.sent.length, 0);
@@ -367,7 +366,7 @@ test('whatever order answers, silence, cancels and a lost connection come in, ea
         } else if (what === 'time') advance(pick * 5);
         else if (!one) continue;
         else if (what === 'answer' || what === 'late') transport.reply(one.id, {});
-        else if (what === 'cancel') one.plan.deadline.end('client-gone');
+        else if (what === 'cancel') one.plan.budget.deadline.end('client-gone');
         else if (what === 'again') {
           const pending = correlator.at(one.id);
           if (pending) correlator.again(pending);

@@ -125,7 +125,7 @@ export class Correlator {
     plan: RequestOptions,
     params: (id: number) => Buffer | undefined,
   ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
-    const ended = plan.deadline.ended;
+    const ended = plan.budget.deadline.ended;
     if (ended !== undefined) return notSentRefusal(plan, ended);
     const nowMs = this.#runtime.clock.nowMs();
     this.#order += 1;
@@ -166,7 +166,7 @@ export class Correlator {
   }
 
   #send(pending: PendingRequest, frame: Buffer): void {
-    const sent = this.#transport.send(frame, pending.id, pending.plan.deadline, pending.plan.share);
+    const sent = this.#transport.send(frame, pending.id, pending.plan.budget.deadline, pending.plan.share);
     if (isRefusal(sent)) pending.settle(sent);
   }
 
@@ -294,7 +294,7 @@ export class Correlator {
   }
 }
 
-/** True for calls of users; the hub's own lists, pings and handshakes have no watch. */
+/** True for calls of users; the hub's own lists, pings and handshakes may be silent. */
 export function isCall({ plan }: PendingRequest): boolean {
-  return plan.silence !== undefined;
+  return plan.budget.silenceMs !== undefined;
 }

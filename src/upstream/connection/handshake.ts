@@ -13,6 +13,7 @@ import { type InitializeResult, initializeParams, readInitializeResult } from '.
 import { isVersion2025, LATEST_2025 } from '../../protocol/era-2025/versions.ts';
 import { errorCode, readDiscoverResult } from '../../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
+import type { CallBudget } from '../../runtime/call-budget.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { UpstreamReply } from '../call.ts';
 import { mayHaveSession, withLostSession } from '../link/held-elsewhere.ts';
@@ -25,8 +26,6 @@ export interface HandshakeParts {
   readonly correlator: Correlator;
   readonly transport: Transport;
   readonly version: string;
-  /** The setting that extends the time of the handshake. */
-  readonly setting: string;
   /** Capabilities of the client side; 0 for none. */
   readonly capabilityBits: number;
   /** Another worker runs the server. */
@@ -63,11 +62,11 @@ const DATE = /\b20\d\d-\d\d-\d\d\b/g;
 const UNSUPPORTED_VERSION = -32022;
 const SUPPORTED_BYTES = 16 * 1024;
 
-export async function shakeHands(parts: HandshakeParts, deadline: Deadline): Promise<InitializeResult> {
+export async function shakeHands(parts: HandshakeParts, budget: CallBudget): Promise<InitializeResult> {
   let refused: OtherEra | undefined;
   for (const way of ways(parts)) {
     try {
-      return way === 'initialize' ? await initialize(parts, deadline) : await discover(parts, deadline);
+      return way === 'initialize' ? await initialize(parts, budget) : await discover(parts, budget);
     } catch (fault) {
       // The first failure is the one about the expected protocol.
       if (!(fault instanceof OtherEra)) throw withLostSession(refused ?? fault);
@@ -89,7 +88,7 @@ function ways({ spec, before, isForward }: HandshakeParts): Way[] {
  * Offers the version that was learned or the newest, and others while they are refused. Reports the error of the first
  * refusal.
  */
-async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<InitializeResult> {
+async function initialize(parts: HandshakeParts, budget: CallBudget): Promise<InitializeResult> {
   const { opening, transport } = parts;
   const offers = [opening.first]; // bounded by: MOST_DATES, and one with the header
   let refused: unknown;
@@ -99,14 +98,14 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<In
     transport.announce?.(offer.hasHeader ? offer.date : undefined);
     opening.offers(offer);
     try {
-      const hello = await initializeWith(offer.date, parts, deadline);
+      const hello = await initializeWith(offer.date, parts, budget);
       opening.accepted(offer);
       transport.session?.known(hello);
       if (offer.hasHeader) parts.learned('wants the header MCP-Protocol-Version with initialize');
       if (offer.date !== LATEST_2025) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
       return hello;
     } catch (fault) {
-      const room = refused === undefined && !isRoomy && mayBeFull(fault) && (await parts.makeRoom(deadline));
+      const room = refused === undefined && !isRoomy && mayBeFull(fault) && (await parts.makeRoom(budget.deadline));
       if (typeof room === 'object') {
         parts.learned('allows one session and does not end it on request: the session of an earlier worker is used');
         return room;
@@ -118,7 +117,7 @@ async function initialize(parts: HandshakeParts, deadline: Deadline): Promise<In
       }
       refused ??= fault;
       const named = refusedDates(fault);
-      if (named === undefined || deadline.ended !== undefined) throw refused;
+      if (named === undefined || budget.deadline.ended !== undefined) throw refused;
       opening.refused();
       if (at === 0) offers.push(...otherOffers(offer, [...named, parts.before ?? ''], fault));
     }
@@ -149,10 +148,10 @@ function refusedDates(fault: unknown): readonly string[] | undefined {
   return fault instanceof HubError && fault.code === 'upstream-http' && fault.detail.status === 500 ? [] : undefined;
 }
 
-async function initializeWith(date: string, parts: HandshakeParts, deadline: Deadline): Promise<InitializeResult> {
+async function initializeWith(date: string, parts: HandshakeParts, budget: CallBudget): Promise<InitializeResult> {
   const { spec, correlator, transport } = parts;
   const server = spec.slug;
-  const answer = await asked(parts, 'initialize', deadline, () =>
+  const answer = await asked(parts, 'initialize', budget, () =>
     initializeParams({ name: 'mcphub', version: parts.version }, parts.capabilityBits, date),
   );
   const hello = readInitializeResult(answer);
@@ -169,12 +168,12 @@ async function initializeWith(date: string, parts: HandshakeParts, deadline: Dea
   return hello;
 }
 
-async function discover(parts: HandshakeParts, deadline: Deadline): Promise<InitializeResult> {
+async function discover(parts: HandshakeParts, budget: CallBudget): Promise<InitializeResult> {
   const { spec, transport } = parts;
   const server = spec.slug;
   // From here on the transport identifies the hub in each request.
   transport.negotiated(VERSION_2026);
-  const ask = () => asked(parts, 'server/discover', deadline, () => undefined);
+  const ask = () => asked(parts, 'server/discover', budget, () => undefined);
   const answer = await ask().catch((fault: unknown) => {
     if (fault instanceof OtherEra && fault.isOffered) return ask();
     throw fault;
@@ -185,16 +184,16 @@ async function discover(parts: HandshakeParts, deadline: Deadline): Promise<Init
 }
 
 async function asked(
-  { spec, correlator, setting }: HandshakeParts,
+  { spec, correlator }: HandshakeParts,
   method: Way,
-  deadline: Deadline,
+  budget: CallBudget,
   params: () => Buffer | undefined,
 ): Promise<Buffer> {
   const server = spec.slug;
   const answer = await correlator.ask(
     {
-      ...{ method, label: 'upstream-handshake', owner: server, deadline, setting },
-      ...{ back: SILENT_BACK_CHANNEL, silence: undefined },
+      ...{ method, label: 'upstream-handshake', owner: server, budget },
+      back: SILENT_BACK_CHANNEL,
     },
     params,
   );

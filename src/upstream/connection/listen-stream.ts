@@ -9,6 +9,7 @@ import { isRefusal, type Outcome } from '../../model/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { backoffMs } from '../../runtime/backoff.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
@@ -106,8 +107,8 @@ export class ListenStream implements Disposable {
     if (this.#former) runtime.timers.after(BOTH_MS, () => this.#current === stream && this.#endFormer());
     const asked = correlator().ask(
       {
-        ...{ method: 'subscriptions/listen', label: 'upstream-listen', owner: server, setting: 'listMs' },
-        ...{ deadline: stream.deadline, back: SILENT_BACK_CHANNEL, silence: undefined },
+        ...{ method: 'subscriptions/listen', label: 'upstream-listen', owner: server, back: SILENT_BACK_CHANNEL },
+        budget: new CallBudget(stream.deadline, 'listMs'),
       },
       () => Buffer.from(`{"notifications":${wanted}}`),
     );

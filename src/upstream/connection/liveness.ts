@@ -11,6 +11,7 @@ import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { errorCode } from '../../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import { OTHER_CALL_AT_WORK } from '../failure-signs.ts';
@@ -82,12 +83,12 @@ export class Liveness {
 
   silent(pending: PendingRequest): void {
     const { runtime, transport } = this.#parts;
-    const { silence } = pending.plan;
+    const { silenceMs = CPU_FRESH_MS } = pending.plan.budget;
     // The available figure may be as old as the child, and its start would count as work on this call (10 s of silence
     // instead of 5, measured). A new one has been requested.
     pending.cpuMs = undefined;
     transport.cpuMs();
-    const freshMs = Math.min(CPU_FRESH_MS, (silence?.silenceMs ?? CPU_FRESH_MS) / 4);
+    const freshMs = Math.min(CPU_FRESH_MS, silenceMs / 4);
     runtime.timers.after(freshMs, () => {
       if (!pending.over) pending.cpuMs = transport.cpuMs();
     });
@@ -122,11 +123,9 @@ export class Liveness {
 
   /** Returns the longest silence limit of the other pending calls, if it is longer than that of `pending`, ms. */
   #longerSilenceMs(pending: PendingRequest): number | undefined {
-    const own = pending.plan.silence;
-    const other = this.#parts.correlator.newest(
-      ({ plan }) => own !== undefined && plan.silence !== undefined && plan.silence.silenceMs > own.silenceMs,
-    );
-    return other?.plan.silence?.silenceMs;
+    const own = pending.plan.budget.silenceMs;
+    const isLonger = (ms: number | undefined) => own !== undefined && ms !== undefined && ms > own;
+    return this.#parts.correlator.newest(({ plan }) => isLonger(plan.budget.silenceMs))?.plan.budget.silenceMs;
   }
 
   /** Tells whether the server is healthy. Never rejects; ends within 2 × `pingMs`. */
@@ -220,10 +219,8 @@ export class Liveness {
         method,
         label: 'upstream-ping',
         owner: server,
-        deadline,
-        setting: 'pingMs',
+        budget: new CallBudget(deadline, 'pingMs'),
         back: SILENT_BACK_CHANNEL,
-        silence: undefined,
       },
       () => EMPTY,
     );

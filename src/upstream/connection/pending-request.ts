@@ -6,7 +6,8 @@
 
 import type { Outcome } from '../../model/outcome.ts';
 import type { BackChannel } from '../../protocol/back-channel.ts';
-import { type Deadline, IdleWatch } from '../../runtime/deadline.ts';
+import type { CallBudget } from '../../runtime/call-budget.ts';
+import { IdleWatch } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Wait, WaitLabel } from '../../runtime/waits.ts';
 import type { UpstreamReply } from '../call.ts';
@@ -17,15 +18,8 @@ export interface RequestOptions {
   readonly owner: string;
   /** Share of the key that made the call; absent for the hub's own requests. */
   readonly share?: string;
-  readonly deadline: Deadline;
-  /** The setting that extends the deadline. */
-  readonly setting: string;
+  readonly budget: CallBudget;
   readonly back: BackChannel;
-  /**
-   * Silence after which the server is probed, and after which the request ends; undefined when only the deadline
-   * applies.
-   */
-  readonly silence: { readonly questionMs: number; readonly silenceMs: number } | undefined;
 }
 
 export interface PendingRequestHandlers {
@@ -53,7 +47,6 @@ export class PendingRequest {
   resent = false;
   #resolve: ((outcome: Outcome<UpstreamReply>) => void) | undefined;
   readonly #handlers: PendingRequestHandlers;
-  readonly #questionMs: number;
   #wait: Wait | undefined;
   #watch: IdleWatch | undefined;
   #forget: (() => void) | undefined;
@@ -67,19 +60,16 @@ export class PendingRequest {
     this.plan = plan;
     this.sentMs = nowMs;
     this.#handlers = handlers;
-    const { silence } = plan;
-    // The probe needs time before the cut, however short the silence limit is.
-    this.#questionMs = silence ? Math.min(silence.questionMs, silence.silenceMs / 2) : 0;
   }
 
   /** Adds it to the table of waits and arms the watch. Throws HubError `overloaded` when the table is full. */
   begin(runtime: Runtime, resolve: (outcome: Outcome<UpstreamReply>) => void): void {
-    const { label, owner, deadline, silence } = this.plan;
-    this.#wait = runtime.waits.open(label, owner, deadline, this.sentMs);
+    const { label, owner, budget } = this.plan;
+    this.#wait = runtime.waits.open(label, owner, budget.deadline, this.sentMs);
     this.#resolve = resolve;
-    if (silence)
-      this.#watch = new IdleWatch(this.#questionMs, runtime.wheel, (silentMs) => this.#idle(silentMs), this.sentMs);
-    this.#forget = deadline.onEnd(() => this.#handlers.ended(this));
+    if (budget.silenceMs !== undefined)
+      this.#watch = new IdleWatch(budget.questionMs, runtime.wheel, (silentMs) => this.#idle(silentMs), this.sentMs);
+    this.#forget = budget.deadline.onEnd(() => this.#handlers.ended(this));
   }
 
   get over(): boolean {
@@ -91,7 +81,7 @@ export class PendingRequest {
     this.#watch?.touch(nowMs);
     if (!this.#asked) return;
     this.#asked = false;
-    this.#watch?.rearm(this.#questionMs);
+    this.#watch?.rearm(this.plan.budget.questionMs);
   }
 
   /**
@@ -99,14 +89,14 @@ export class PendingRequest {
    * caller calls once, when the answer has come.
    */
   hold(longestMs: number): () => void {
-    const { deadline } = this.plan;
+    const { deadline } = this.plan.budget;
     if (this.#held === 0) this.#leftMs = deadline.remainingMs();
     this.#held += 1;
-    deadline.extendTo(deadline.clock.nowMs() + this.#leftMs + longestMs);
+    deadline.moveTo(deadline.clock.nowMs() + this.#leftMs + longestMs);
     return () => {
       this.#held -= 1;
       this.touch();
-      if (this.#held === 0) deadline.extendTo(deadline.clock.nowMs() + this.#leftMs);
+      if (this.#held === 0) deadline.moveTo(deadline.clock.nowMs() + this.#leftMs);
     };
   }
 
@@ -122,18 +112,18 @@ export class PendingRequest {
   }
 
   #idle(silentMs: number): void {
-    const { silence } = this.plan;
+    const { silenceMs, questionMs } = this.plan.budget;
     if (this.#held > 0) {
       this.#watch?.touch();
-      this.#watch?.rearm(this.#questionMs);
+      this.#watch?.rearm(questionMs);
       return;
     }
-    if (!silence || silentMs >= silence.silenceMs) {
+    if (silenceMs === undefined || silentMs >= silenceMs) {
       this.#handlers.tooSilent(this, silentMs);
       return;
     }
     this.#asked = true;
-    this.#watch?.rearm(silence.silenceMs);
+    this.#watch?.rearm(silenceMs);
     this.#handlers.silent(this);
   }
 }

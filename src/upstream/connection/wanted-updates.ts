@@ -8,6 +8,7 @@ import type { Limits } from '../../config/limits.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { jsonBytes } from '../../protocol/json-text.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClientContext } from '../client-context.ts';
 import type { Correlator } from './correlator.ts';
@@ -96,17 +97,17 @@ export class WantedUpdates implements Disposable {
 
   #ask(method: string, params: object): void {
     const { runtime, limits, server, correlator } = this.#parts;
-    const deadline = runtime.deadline(limits.handshakeMs);
+    const budget = new CallBudget(runtime.deadline(limits.handshakeMs), 'handshakeMs');
     const text = jsonBytes(params);
     const asked = correlator().ask(
       {
-        ...{ method, owner: server, deadline, setting: 'handshakeMs' },
-        ...{ label: 'upstream-call', back: SILENT_BACK_CHANNEL, silence: undefined },
+        ...{ method, owner: server, budget },
+        ...{ label: 'upstream-call', back: SILENT_BACK_CHANNEL },
       },
       () => text,
     );
     // Whatever the answer is, nothing else changes.
-    if (asked instanceof Promise) void asked.then(() => deadline[Symbol.dispose]());
-    else deadline[Symbol.dispose]();
+    if (asked instanceof Promise) void asked.then(() => budget[Symbol.dispose]());
+    else budget[Symbol.dispose]();
   }
 }

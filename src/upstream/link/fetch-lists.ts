@@ -17,6 +17,7 @@ import { ABSENT, type Span } from '../../protocol/message.ts';
 import { isEmpty } from '../../protocol/object-params.ts';
 import { stringAt } from '../../protocol/scan.ts';
 import { LARGE_BYTES } from '../../protocol/scan-steps.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import { copySteps } from '../../runtime/copy-steps.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -230,10 +231,8 @@ async function askPage(
       method,
       label: 'upstream-list',
       owner: server,
-      deadline: own,
-      setting: 'listMs',
+      budget: new CallBudget(own, 'listMs'),
       back: SILENT_BACK_CHANNEL,
-      silence: undefined,
     },
     () => params,
   );

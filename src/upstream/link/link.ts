@@ -153,15 +153,11 @@ export class Link {
     }
   }
 
-  /** `cut`: a deadline sooner than the call's own, with the setting that it comes from. */
-  send(
-    call: UpstreamCall,
-    cut?: { readonly deadline: Deadline; readonly setting: string },
-  ): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
+  send(call: UpstreamCall): Outcome<UpstreamReply> | Promise<Outcome<UpstreamReply>> {
     const { stage } = this.#state;
     if (stage.kind !== 'ready') return this.#down();
-    const silenceMs = Math.max(call.times.silenceMs, this.#state.raisedMs ?? 0);
-    return stage.connection.send(call, { silenceMs, ...(cut ?? { deadline: call.deadline, setting: 'totalMs' }) });
+    call.budget.allowSilence(this.#state.raisedMs ?? 0);
+    return stage.connection.send(call);
   }
 
   /** Receives changes of the client side; undefined when there is no connection, which gets them when it is ready. */

@@ -22,7 +22,7 @@ import { PeerReply } from './peer-reply.ts';
 export interface PeerEndpointParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
-  readonly registry: Pick<ServerRegistry, 'call' | 'whenReady' | 'status' | 'rawListing' | 'timesOf'>;
+  readonly registry: Pick<ServerRegistry, 'call' | 'whenReady' | 'status' | 'rawListing' | 'startBudget'>;
 }
 
 const EMPTY = Buffer.from('{}');
@@ -179,16 +179,15 @@ async function passOn(
   envelope: Envelope,
   { reply, share }: PeerCall,
 ): Promise<Outcome<UpstreamReply>> {
-  const { runtime, registry } = parts;
+  const { registry } = parts;
   const { bytes, params, method } = envelope;
   const call: Outcome<Progress & Partial<CallParams>> =
     method === 'tools/call' ? scanCallParams(envelope) : scanProgress(envelope);
   if (isRefusal(call)) return call;
-  const times = registry.timesOf(slug, call.name);
   const { progressToken } = call;
-  using deadline = runtime.deadline(times.totalMs);
-  reply.onGone(() => deadline.end('client-gone'));
-  // Awaited here, because the deadline is disposed of when this function ends.
+  using budget = registry.startBudget(slug, call.name);
+  reply.onGone(() => budget.deadline.end('client-gone'));
+  // Awaited here, because the budget is disposed of when this function ends.
   return await registry.call(slug, {
     method,
     tool: call.name,
@@ -196,8 +195,7 @@ async function passOn(
       params.at < 0
         ? NO_PARAMS
         : callParamsFor(bytes, params, call, undefined, progressToken === undefined ? undefined : token),
-    times,
-    deadline,
+    budget,
     back: { progressToken, notify: (name, text) => reply.notify(name, text) },
     fairKey: share,
     owner: `peer ${slug}`,

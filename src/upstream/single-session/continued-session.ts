@@ -8,6 +8,7 @@ import { isRefusal } from '../../model/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { errorCode } from '../../protocol/era-2026/outgoing.ts';
+import { CallBudget } from '../../runtime/call-budget.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Correlator } from '../connection/correlator.ts';
 import type { Transport } from '../transport/transport.ts';
@@ -52,8 +53,8 @@ export async function continueSession(
 async function ask({ server, correlator }: ContinueParts, deadline: Deadline): Promise<'well' | 'unknown' | 'failed'> {
   const answer = await correlator.ask(
     {
-      ...{ method: 'ping', label: 'upstream-ping', owner: server, deadline, setting: 'handshakeMs' },
-      ...{ back: SILENT_BACK_CHANNEL, silence: undefined },
+      ...{ method: 'ping', label: 'upstream-ping', owner: server, back: SILENT_BACK_CHANNEL },
+      budget: new CallBudget(deadline, 'handshakeMs'),
     },
     () => EMPTY,
   );
