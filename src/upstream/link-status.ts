@@ -7,6 +7,7 @@ import type { ErrorCode, ErrorDetail } from '../model/errors.ts';
 import type { RawListing, ServerSpec } from '../model/snapshot.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { isLocal } from './call-endings.ts';
+import type { CallFailure } from './call-outcomes.ts';
 import type { CircuitView } from './circuit.ts';
 import type { Link } from './link/link.ts';
 import { QUICK_TRIES } from './link/reconnect-backoff.ts';
@@ -53,10 +54,10 @@ export function statusOf(
     prompts: link?.rawListing?.prompts?.length ?? 0,
     resources: link?.rawListing?.resources?.length ?? 0,
     templates: link?.rawListing?.templates?.length ?? 0,
-    inFlight: pipeline?.inFlight ?? 0,
-    queued: pipeline?.queued ?? 0,
+    inFlight: pipeline?.queue.inside ?? 0,
+    queued: pipeline?.queue.waiting ?? 0,
     calls: pipeline?.calls ?? 0,
-    failures: pipeline?.failures ?? 0,
+    failures: pipeline?.outcomes.failures ?? 0,
     restarts: view?.restarts ?? 0,
     crashLoop: isLocal(spec) && view && view.state !== 'ready' && view.deaths > QUICK_TRIES ? view.deaths : undefined,
     pid: link?.shown?.pid,
@@ -66,7 +67,7 @@ export function statusOf(
     ...(view?.state === 'ready' ? listNotes(link?.rawListing, runtime) : NO_NOTES),
     withholdsCancels: link?.lives.toleratesCancels === false ? true : undefined,
     notes: link?.shown?.notes.length ? [...link.shown.notes] : undefined,
-    lastFailure: lastFailure(pipeline, runtime),
+    lastFailure: lastFailure(pipeline?.outcomes.lastFailure, runtime),
   };
 }
 
@@ -99,9 +100,9 @@ function slowCause(link: Link | undefined): string | undefined {
     : `no answer to the handshake yet; last output: ${last.slice(0, FAILURE_CHARS)}`;
 }
 
-function lastFailure(pipeline: UpstreamPipeline | undefined, { clock, secrets }: Runtime): LastFailure | undefined {
-  if (!pipeline?.lastFailure) return undefined;
-  const { atMs, message, ...failure } = pipeline.lastFailure;
+function lastFailure(last: CallFailure | undefined, { clock, secrets }: Runtime): LastFailure | undefined {
+  if (!last) return undefined;
+  const { atMs, message, ...failure } = last;
   const agoMs = Math.round(clock.nowMs() - atMs);
   return { ...failure, message: secrets.mask(message).slice(0, FAILURE_CHARS), agoMs };
 }

@@ -262,7 +262,7 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
       Object.fromEntries(
         [...members.values()]
           .filter(isHere)
-          .map(({ spec, pipeline }) => [spec.slug, pipeline.inFlight + pipeline.queued]),
+          .map(({ spec, pipeline }) => [spec.slug, pipeline.queue.inside + pipeline.queue.waiting]),
       ),
     hasCallsFrom: (slug, sinceMs) =>
       members.get(slug)?.link.shown?.correlator.newest((call) => isCall(call) && call.sentMs < sinceMs) !== undefined,

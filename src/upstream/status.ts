@@ -4,7 +4,7 @@
 import type { ErrorCode } from '../model/errors.ts';
 import type { LinkPhase, LinkState } from '../model/events.ts';
 import type { UnreadList } from '../model/snapshot.ts';
-import type { CallFailure } from './pipeline.ts';
+import type { CallFailure } from './call-outcomes.ts';
 
 export interface ServerStatus {
   readonly server: string;
