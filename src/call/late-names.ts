@@ -15,7 +15,7 @@ import { FairCount } from '../runtime/shares.ts';
 import type { Call } from './call.ts';
 import { resolveView } from './resolve-view.ts';
 
-export type NameKind = 'tool' | 'prompt' | 'resource';
+export type NameKind = 'tool' | 'prompt' | 'resource' | 'template';
 
 export interface LateNames {
   /**
@@ -53,6 +53,7 @@ const ROUTE_IN: Readonly<Record<NameKind, (view: View, name: string) => unknown>
   tool: (view, name) => view.route(name),
   prompt: (view, name) => view.promptRoute(name),
   resource: (view, name) => view.resourceRoute(name),
+  template: (view, name) => view.templateRoute(name),
 };
 
 /** One request, for all calls that came before it was sent. */

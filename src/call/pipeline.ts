@@ -27,7 +27,7 @@ import type { PipelineParts } from './pipeline-parts.ts';
 import { createPromptGet } from './prompt.ts';
 import { record } from './record.ts';
 import { resolveView } from './resolve-view.ts';
-import { createResourceRead } from './resource.ts';
+import { createResourceNames, createResourceRead } from './resource.ts';
 import { setLevel } from './set-level.ts';
 import { answerStateless } from './stateless.ts';
 import { createSubscribe } from './subscribe.ts';
@@ -62,12 +62,13 @@ export function createRequestPipeline(parts: PipelineParts): RequestPipeline {
   const firstCatalog = createFirstCatalog(parts);
   const firstListing = createFirstListing(parts);
   const send = createDispatch(parts);
-  const subscribe = createSubscribe(send, parts);
+  const names = createResourceNames(firstCatalog, parts);
+  const subscribe = createSubscribe(send, names, parts);
   const routed: ReadonlyMap<string, (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>> = new Map([
     ['tools/call', createToolCall(send, firstListing, parts.limits)],
     ['prompts/get', createPromptGet(send, firstListing)],
-    ['resources/read', createResourceRead(send, firstCatalog, parts)],
-    ['completion/complete', createCompletion(send)],
+    ['resources/read', createResourceRead(send, names)],
+    ['completion/complete', createCompletion(send, firstListing, names, parts.catalog)],
     ['resources/subscribe', subscribe],
     ['resources/unsubscribe', subscribe],
     ['logging/setLevel', (call: Call) => setLevel(call, parts)],

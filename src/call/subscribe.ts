@@ -13,7 +13,7 @@ import type { Session } from '../session/sessions.ts';
 import type { Call, Reply } from './call.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
-import { notFound } from './resource.ts';
+import { notFound, type ResourceNames, withRoute } from './resource.ts';
 
 const DONE: Reply = { kind: 'result', json: Buffer.from('{}') };
 
@@ -21,6 +21,7 @@ export type Subscribe = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>
 
 export function createSubscribe(
   send: Dispatch,
+  names: ResourceNames,
   parts: Pick<PipelineParts, 'preferences' | 'registry' | 'sessions'>,
 ): Subscribe {
   const { preferences, registry, sessions } = parts;
@@ -60,15 +61,16 @@ export function createSubscribe(
   }
 
   return function answer(call) {
-    const { envelope, session, view } = call;
+    const { envelope, session } = call;
     const params = scanCallParams(envelope, 'uri');
     if (isRefusal(params)) return params;
     if (!session) return new Refusal('invalid-request', `${envelope.method} needs a session: send initialize first.`);
-    const route = view.resourceRoute(params.name);
-    if (!route) return notFound(params.name);
-    return envelope.method === 'resources/subscribe'
-      ? subscribe(call, session, params, route)
-      : unsubscribe(call, session, params, route);
+    return withRoute(names.resource(params.name, call), (route) => {
+      if (!route) return notFound(params.name);
+      return envelope.method === 'resources/subscribe'
+        ? subscribe(call, session, params, route)
+        : unsubscribe(call, session, params, route);
+    });
   };
 }
 

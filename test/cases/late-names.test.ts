@@ -11,11 +11,29 @@ const SERVERS = 5;
 const ROUNDS = 20;
 const ENV = { MCPHUB_RELIST_MS: '100', MCPHUB_RELIST_CAP_MS: '1000' };
 
+interface Answer {
+  readonly text: string;
+  readonly session: string | undefined;
+}
+
 /** One request on a worker's own socket. */
-function ask(hub: RunningHub, worker: number, method: string, params: object): Promise<string> {
+async function ask(hub: RunningHub, worker: number, method: string, params: object): Promise<string> {
+  return (await post(hub, worker, { method, params })).text;
+}
+
+function post(
+  hub: RunningHub,
+  worker: number,
+  { method, params, session }: { method: string; params: object; session?: string | undefined },
+): Promise<Answer> {
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
   const socketPath = join(runDirFor(hub.dataDir), socketName('hub', worker));
-  const headers = { host: 'localhost', 'content-type': 'application/json', accept: 'application/json' };
+  const headers = {
+    host: 'localhost',
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    ...(session === undefined ? {} : { 'mcp-session-id': session }),
+  };
   return new Promise((resolve, reject) => {
     const sent = request({ socketPath, method: 'POST', path: '/mcp', headers, agent: false }, (answer) => {
       let text = '';
@@ -23,7 +41,8 @@ function ask(hub: RunningHub, worker: number, method: string, params: object): P
       answer.on('data', (piece: string) => {
         text += piece;
       });
-      answer.on('end', () => resolve(text));
+      const own = answer.headers['mcp-session-id'];
+      answer.on('end', () => resolve({ text, session: own === undefined ? undefined : String(own) }));
       answer.on('error', reject);
     });
     sent.on('error', reject);
@@ -34,11 +53,10 @@ function ask(hub: RunningHub, worker: number, method: string, params: object): P
 const call = (hub: RunningHub, worker: number, name: string): Promise<string> =>
   ask(hub, worker, 'tools/call', { name, arguments: {} });
 
-/** Returns the worker that lists a tool first. */
-async function firstToList(hub: RunningHub, name: string): Promise<number> {
+/** Returns the worker that lists a tool, or something else, first. */
+async function firstToList(hub: RunningHub, name: string, method = 'tools/list'): Promise<number> {
   let first = 0;
-  const lists = async (worker: number): Promise<boolean> =>
-    (await ask(hub, worker, 'tools/list', {})).includes(`"${name}"`);
+  const lists = async (worker: number): Promise<boolean> => (await ask(hub, worker, method, {})).includes(`"${name}"`);
   await until(
     async () => {
       for (const worker of [1, 2])
@@ -54,12 +72,16 @@ async function firstToList(hub: RunningHub, name: string): Promise<number> {
   return first;
 }
 
+const completion = (ref: object): object => ({ ref, argument: { name: 'x', value: '' } });
+
 describe('a tool that one worker has listed', { timeout: 170_000 }, () => {
   let hub: RunningHub;
   const names = Array.from({ length: SERVERS }, (_, at) => `s${at}`);
   before(async () => {
-    const server = { command: process.execPath, args: [join(ROOT, 'test/support/growing-stdio.ts')] };
-    const mcpServers = Object.fromEntries(names.map((name) => [name, server]));
+    const file = join(ROOT, 'test/support/growing-stdio.ts');
+    const mcpServers = Object.fromEntries(
+      names.map((name) => [name, { command: process.execPath, args: [file, name] }]),
+    );
     hub = await startHub({ config: { mcpServers }, args: ['--workers', '2'], env: ENV });
     for (const worker of [1, 2])
       for (const name of names)
@@ -94,6 +116,41 @@ describe('a tool that one worker has listed', { timeout: 170_000 }, () => {
       answers.filter((answer) => !answer.includes('"called"')),
       [],
     );
+  });
+
+  // case: SV24d
+  test('is known as a prompt, resource and template too', async () => {
+    const initialize = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } };
+    const sessions = await Promise.all(
+      [1, 2].map(async (worker) => (await post(hub, worker, { method: 'initialize', params: initialize })).session),
+    );
+    const kinds = [
+      ['prompts/list', (nth) => `s1_p${nth}`, 'prompts/get', (name) => ({ name })],
+      [
+        'prompts/list',
+        (nth) => `s1_p${nth}`,
+        'completion/complete',
+        (name) => completion({ type: 'ref/prompt', name }),
+      ],
+      ['resources/list', (nth) => `grow:///s1/r${nth}`, 'resources/read', (uri) => ({ uri })],
+      ['resources/list', (nth) => `grow:///s1/r${nth}`, 'resources/subscribe', (uri) => ({ uri })],
+      [
+        'resources/templates/list',
+        (nth) => `grow:///s1/m${nth}/{x}`,
+        'completion/complete',
+        (uri) => completion({ type: 'ref/resource', uri }),
+      ],
+    ] satisfies [string, (nth: number) => string, string, (name: string) => object][];
+    const failed: string[] = []; // bounded by: the test's calls
+    for (let round = 0; round < 25; round += 1) {
+      assert.match(await call(hub, 1, 's1_grow'), /"called"/);
+      const [list, nameOf, method, paramsOf] = kinds[round % kinds.length] as (typeof kinds)[number];
+      const name = nameOf(ROUNDS + round + 1);
+      const first = await firstToList(hub, name, list);
+      const { text } = await post(hub, 3 - first, { method, params: paramsOf(name), session: sessions[2 - first] });
+      if (!/"called"|"result":\{\}/.test(text)) failed.push(`${method} ${text}`);
+    }
+    assert.deepEqual(failed, []);
   });
 
   // case: SV24d
