@@ -57,6 +57,10 @@ export interface Incoming {
 }
 
 export interface Call {
+  /** When it arrived, monotonic ms. */
+  readonly startMs: number;
+  /** Its place in the limits of its key and of the worker; `running-calls.ts` gives it back. */
+  readonly permit: Disposable;
   readonly requestId: string;
   /** Ends the call when its client cancels it or disconnects, and when its key is revoked, expires or is narrowed. */
   readonly open: OpenItem;

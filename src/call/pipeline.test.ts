@@ -5,8 +5,12 @@ import { PipelineRig, shown } from '../../test/support/pipeline-rig.ts';
 import { keyRecord } from '../../test/support/small-worlds.ts';
 import { HubError } from '../model/errors.ts';
 import { isRefusal, Refusal } from '../model/outcome.ts';
-import type { KeyRecord } from '../model/snapshot.ts';
-import type { Caller } from './call.ts';
+import type { KeyRecord, Snapshot } from '../model/snapshot.ts';
+import { type BackChannel, SILENT_BACK_CHANNEL } from '../protocol/back-channel.ts';
+import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
+import type { Caller, Incoming, RequestContext } from './call.ts';
+
+type Asked = Incoming & { readonly method: string; readonly params: unknown; readonly visitor: RequestContext };
 
 const PING = { jsonrpc: '2.0', id: 1, method: 'ping' };
 const LOG = { name: 'git_log', arguments: { n: 1 } };
@@ -170,6 +174,73 @@ test('each request leaves one record: refused by the hub, answered with an error
     ],
   );
   assert.equal(new Set(records.map(({ requestId }) => requestId)).size, 4);
+});
+
+test('each request leaves one event, whichever step refuses it', async () => {
+  const requestMeta = { capabilityBits: 0, clientName: 't', clientVersion: '1' } as RequestMeta;
+  const long = 'x'.repeat(100_000);
+  const steps: readonly (readonly [step: string, code: string, ask: (rig: PipelineRig) => Partial<Asked>])[] = [
+    ['identify', 'unauthorized', (rig) => ({ visitor: rig.context({ key: 'f' }) })],
+    [
+      'identify',
+      'forbidden',
+      (rig) => ({ visitor: rig.context({ key: 'c', target: { kind: 'group', slug: 'open' } }) }),
+    ],
+    ['params', 'invalid-params', () => ({ params: { ...LOG, arguments: 'text' } })],
+    ['params', 'invalid-params', () => ({ params: { name: long } })],
+    ['session', 'session-unknown', (rig) => ({ visitor: rig.context({ sessionId: 'x' }) })],
+    [
+      'admit',
+      'draining',
+      (rig) => {
+        rig.admission.close();
+        return {};
+      },
+    ],
+    ['view', 'not-found', (rig) => ({ visitor: rig.context({ target: { kind: 'group', slug: 'gone' } }) })],
+    [
+      'open work',
+      'key-revoked',
+      (rig) => {
+        rig.frozen.runtime.openWork.checkWith(
+          () => new Refusal('key-revoked'),
+          () => ({}) as Snapshot,
+        );
+        return {};
+      },
+    ],
+    ['era', 'method-not-in-era', () => ({ method: 'resources/subscribe', requestMeta })],
+    ['dispatch', 'method-not-found', () => ({ method: 'no/such' })],
+    ['dispatch', 'unknown-tool', () => ({ params: { name: 'no_such' } })],
+    [
+      'the server',
+      'breaker-open',
+      (rig) => {
+        rig.reply = () => new Refusal('breaker-open');
+        return {};
+      },
+    ],
+    [
+      'the client that leaves',
+      'client-gone',
+      (rig) => {
+        rig.reply = () => new Promise(() => {});
+        return { onGone: (listener) => void setImmediate(listener) };
+      },
+    ],
+  ];
+  for (const [step, code, ask] of steps) {
+    const rig = new PipelineRig();
+    const refused: string[] = [];
+    const back: BackChannel = { ...SILENT_BACK_CHANNEL, refused: (refusal) => refused.push(refusal.code) };
+    const { method = 'tools/call', params = LOG, ...rest } = ask(rig);
+    const message = { jsonrpc: '2.0', id: 1, method, params };
+    assert.equal(shown(await rig.pipeline.answer(rig.incoming(message, { back, ...rest }))), code, step);
+    const records = rig.frozen.facts.flatMap((fact) => (fact.type === 'call-answered' ? [fact.code] : []));
+    assert.deepEqual([...refused, ...records], [code], step);
+    assert.equal(rig.admission.inFlight, 0, step);
+    assert.equal(rig.frozen.runtime.openWork.size, 0, step);
+  }
 });
 
 test('a call sees one world: what comes in meanwhile changes the next one only', async () => {

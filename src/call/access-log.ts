@@ -1,11 +1,12 @@
 /**
- * Publishes the access record of one call as an event, with three distinct outcomes: the hub refused, the server
- * answered with an error, or the tool returned `isError`.
+ * The access log: one event for each request. A call has three distinct failures: the hub refused, the server answered
+ * with an error, or the tool returned `isError`. A request that was refused before it became a call is passed to its
+ * back channel, which knows client and path.
  */
 import { isOperatorOnly } from '../model/errors.ts';
 import { isRefusal, type Outcome, type Refusal } from '../model/outcome.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import type { Call, Reply } from './call.ts';
+import type { Call, Incoming, Reply } from './call.ts';
 
 const IS_ERROR = Buffer.from('"isError":true');
 /**
@@ -15,7 +16,24 @@ const TAIL_BYTES = 2048;
 /** Longest method name in the record, in characters. */
 const METHOD_CHARS = 100;
 
-export function record(runtime: Runtime, call: Call, outcome: Outcome<Reply>, startMs: number): void {
+export interface AccessLog {
+  /** Records a request that became no call. Returns its refusal. */
+  refused(incoming: Incoming, refusal: Refusal): Refusal;
+  /** Records the end of a call. Notifications and replies get no answer, and no event. */
+  answered(call: Call, outcome: Outcome<Reply>): void;
+}
+
+export function createAccessLog(runtime: Pick<Runtime, 'bus' | 'clock'>): AccessLog {
+  return {
+    refused({ back }, refusal) {
+      back.refused?.(refusal);
+      return refusal;
+    },
+    answered: (call, outcome) => answered(runtime, call, outcome),
+  };
+}
+
+function answered(runtime: Pick<Runtime, 'bus' | 'clock'>, call: Call, outcome: Outcome<Reply>): void {
   if (call.envelope.kind !== 'request') return;
   const refused = isRefusal(outcome);
   const note = refused || outcome.kind === 'accepted' ? undefined : outcome.note;
@@ -26,7 +44,7 @@ export function record(runtime: Runtime, call: Call, outcome: Outcome<Reply>, st
     requestId: call.requestId,
     method: method.length > METHOD_CHARS ? method.slice(0, METHOD_CHARS) : method,
     user: call.principal.userName,
-    ms: runtime.clock.nowMs() - startMs,
+    ms: runtime.clock.nowMs() - call.startMs,
     bytes: refused ? 0 : bytesOf(outcome),
     outcome: refused ? 'refused' : outcomeOf(outcome),
     code: refused ? outcome.code : undefined,
