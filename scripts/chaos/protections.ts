@@ -19,7 +19,7 @@ export const PROTECTIONS: readonly Protection[] = [
     row: 'A23',
     what: 'the silence watch of a call',
     file: 'src/upstream/connection/pending-request.ts',
-    find: '      this.#handlers.tooSilent(this, silentMs);',
+    find: '      watch.tooSilent(this, silentMs);',
     replace: '      void silentMs;',
     test: 'src/upstream/connection/silence.test.ts',
     name: 'declared hung at five seconds',

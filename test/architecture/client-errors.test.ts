@@ -42,7 +42,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'upstream/peer/peer-reply.ts': 'passes on the JSON-RPC error of a server to the worker that asked',
   'upstream/transport/http/messages.ts': 'gives the error of a server the id of the request that it answers',
   'upstream/connection/client-questions.ts': 'answers questions of servers: servers read it, not clients',
-  'upstream/connection/correlator.ts': 'takes the JSON-RPC error of a server as it came',
+  'upstream/connection/reply-matcher.ts': 'takes the JSON-RPC error of a server as it came',
   'upstream/connection/server-requests.ts': 'answers requests of servers: servers read it, not clients',
   'upstream/era-2026/era-translation.ts': 'constants: an answer of a stateless server that cannot go on',
   'upstream/era-2026/era-transport.ts': 'a constant with the name of a method that the hub itself has sent',

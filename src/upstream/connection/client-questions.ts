@@ -18,6 +18,7 @@ import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClientContext } from '../client-context.ts';
 import { labelQuestion } from '../interactive/question.ts';
+import type { Correlator } from './correlator.ts';
 import type { PendingRequest } from './pending-request.ts';
 
 const AT_ONCE = 64;
@@ -32,9 +33,7 @@ export interface ClientQuestionsParts {
   readonly clientContext: ClientContext;
   /** Returns the call that a request belongs to: that of the exchange, else the newest whose user can be asked. */
   readonly requestOf: (exchange: number | undefined) => PendingRequest | undefined;
-  /** Returns the server's own name for its request with this id. */
-  readonly keyOf: (idRaw: string) => string | undefined;
-  readonly reply: (frame: Buffer) => void;
+  readonly correlator: Pick<Correlator, 'questionKey' | 'aside'>;
 }
 
 export class ClientQuestions {
@@ -48,14 +47,14 @@ export class ClientQuestions {
 
   /** Takes a request; returns false when no user can be asked. */
   take({ bytes, id, method, params }: Envelope, exchange: number | undefined): boolean {
-    const { clientContext, runtime, limits, server, name, requestOf, keyOf } = this.#parts;
+    const { clientContext, runtime, limits, server, name, requestOf, correlator } = this.#parts;
     if (!QUESTIONS.has(method) || !clientContext.ask) return false;
     const own = params.at < 0 ? undefined : bytes.subarray(params.at, params.end);
     const shown = labelQuestion(method, own, { server, name, maxBytes: limits.questionBytes });
     const idRaw = Buffer.from(bytes.subarray(id.at, id.end));
     if (isRefusal(shown)) {
       runtime.bus.publish({ type: 'question-refused', server, method, reason: shown.message });
-      this.#parts.reply(errorFrame(idRaw, { code: -32602, message: shown.message }));
+      correlator.aside(errorFrame(idRaw, { code: -32602, message: shown.message }));
       return true;
     }
     const pending = requestOf(exchange);
@@ -63,16 +62,17 @@ export class ClientQuestions {
     const rawId = idRaw.toString('latin1');
     if (this.#open.has(rawId) || !this.#open.set(rawId, deadline)) {
       deadline[Symbol.dispose]();
-      this.#parts.reply(
-        errorFrame(idRaw, { code: -32000, message: 'Too many questions are open on this connection.' }),
-      );
+      correlator.aside(errorFrame(idRaw, { code: -32000, message: 'Too many questions are open on this connection.' }));
       return true;
     }
     const release = pending?.hold(limits.askUserMs);
     const forget = pending?.plan.budget.deadline.onEnd((reason) => deadline.end(reason));
     const asking: Asking = {
-      ...{ method, params: shown, key: keyOf(rawId) },
-      ...{ deadline, owner: pending?.plan.owner ?? server },
+      method,
+      params: shown,
+      key: correlator.questionKey(rawId),
+      deadline,
+      owner: pending?.plan.owner ?? server,
     };
     const ask = pending?.plan.back.ask?.bind(pending.plan.back) ?? clientContext.ask.bind(clientContext);
     void ask(asking).then((answer) => {
@@ -80,7 +80,7 @@ export class ClientQuestions {
       deadline[Symbol.dispose]();
       forget?.();
       release?.();
-      this.#parts.reply(frameOf(idRaw, method, answer));
+      correlator.aside(frameOf(idRaw, method, answer));
     });
     return true;
   }

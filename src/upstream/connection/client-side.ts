@@ -11,6 +11,7 @@ import type { Envelope } from '../../protocol/message.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClientContext } from '../client-context.ts';
 import { ClientQuestions } from './client-questions.ts';
+import type { ConnectionOwner } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
 import { ListenStream } from './listen-stream.ts';
 import type { PendingRequest } from './pending-request.ts';
@@ -23,9 +24,8 @@ export interface ClientSideParts {
   /** As configured; shown to users before requests. */
   readonly name: string;
   readonly clientContext: ClientContext;
-  readonly correlator: () => Correlator;
-  /** A list may have changed without a notification. */
-  readonly listChanged: () => void;
+  readonly correlator: Correlator;
+  readonly owner: Pick<ConnectionOwner, 'listChanged'>;
 }
 
 const EMPTY = Buffer.from('{}');
@@ -42,10 +42,13 @@ export class ClientSide {
     this.#parts = parts;
     const { runtime, limits, server, name, clientContext, correlator } = parts;
     this.#asked = new ClientQuestions({
-      ...{ runtime, limits, server, name, clientContext },
+      runtime,
+      limits,
+      server,
+      name,
+      clientContext,
       requestOf: (exchange) => this.#requestOf(exchange),
-      keyOf: (idRaw) => correlator().questionKey(idRaw),
-      reply: (frame) => correlator().aside(frame),
+      correlator,
     });
     this.#wishes = new WantedUpdates({ runtime, limits, server, clientContext, correlator });
   }
@@ -79,7 +82,7 @@ export class ClientSide {
 
   /** Notifies a server that uses roots that the client's list has changed. */
   rootsChanged(): void {
-    this.#parts.correlator().notify('notifications/roots/list_changed', undefined);
+    this.#parts.correlator.notify('notifications/roots/list_changed', undefined);
   }
 
   notice({ bytes, method, params }: Envelope, exchange: number | undefined): void {
@@ -109,7 +112,7 @@ export class ClientSide {
    * Returns the call of the exchange; on a session connection, where all calls belong to one user, else the newest one.
    */
   #requestOf(exchange: number | undefined): PendingRequest | undefined {
-    const correlator = this.#parts.correlator();
+    const { correlator } = this.#parts;
     const own = exchange === undefined ? undefined : correlator.at(exchange);
     if (own?.plan.back.ask) return own;
     return this.#parts.clientContext.lists ? own : correlator.newest(({ plan }) => plan.back.ask !== undefined);

@@ -1,6 +1,5 @@
 /** The dependencies of a connection. */
 import type { Limits } from '../../config/limits.ts';
-import type { LinkPhase } from '../../model/events.ts';
 import type { ServerSpec } from '../../model/snapshot.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -9,6 +8,20 @@ import type { ToolHeaders } from '../era-2026/tool-headers.ts';
 import type { SessionSharing } from '../link/held-elsewhere.ts';
 import type { OpeningMemory } from '../link/opening-memory.ts';
 import type { Transport, TransportEvents } from '../transport/transport.ts';
+import type { ClientSide } from './client-side.ts';
+
+/** What a connection asks of its link, and reports to it. */
+export interface ConnectionOwner {
+  /** Called when the silence limit was too short for the server. */
+  raise(silenceMs: number): void;
+  listChanged(): void;
+  /** Returns the protocol version of an earlier connection; undefined when there is none. */
+  versionBefore(): string | undefined;
+  /** Called before a cancel is sent; returns false when the server does not tolerate it. */
+  mayCancel(): boolean;
+  /** Called when the session was lost and has been initialized again; `clientSide`: that of the connection. */
+  renewed(clientSide: ClientSide, hello: InitializeResult): void;
+}
 
 export interface ConnectionParts {
   readonly runtime: Runtime;
@@ -16,9 +29,7 @@ export interface ConnectionParts {
   readonly spec: ServerSpec;
   readonly version: string;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-  readonly phase: (phase: LinkPhase) => Promise<void> | undefined;
-  readonly raise: (silenceMs: number) => void;
-  readonly listChanged: () => void;
+  readonly owner: ConnectionOwner;
   /** The client or clients behind it. */
   readonly clientContext: ClientContext;
   /** Another worker runs the server. */
@@ -32,12 +43,6 @@ export interface ConnectionParts {
   readonly peer?: string | undefined;
   /** Headers that the server's tools require. */
   readonly toolHeaders: ToolHeaders;
-  /** Returns the protocol version of an earlier connection; undefined when there is none. */
-  readonly versionBefore: () => string | undefined;
   /** How the server has to be initialized. */
   readonly opening: OpeningMemory;
-  /** Called before a cancel is sent; returns false when the server does not tolerate it. */
-  readonly mayCancel: () => boolean;
-  /** Called when the session was lost and has been initialized again. */
-  readonly renewed: (hello: InitializeResult) => void;
 }

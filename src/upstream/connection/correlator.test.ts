@@ -10,8 +10,13 @@ import { HubError } from '../../model/errors.ts';
 import { isRefusal, Refusal } from '../../model/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
 import { CallBudget } from '../../runtime/call-budget.ts';
-import { Correlator } from './correlator.ts';
+import { Correlator, requestTable } from './correlator.ts';
+import { InvalidMessages } from './invalid-messages.ts';
+import { MessageRouter } from './message-router.ts';
+import { NotificationRate } from './notification-rate.ts';
 import type { RequestOptions } from './pending-request.ts';
+import { ReplyMatcher } from './reply-matcher.ts';
+import { UnownedAnswers } from './unowned-answers.ts';
 
 const NO_EVENTS = {
   message() {},
@@ -31,23 +36,33 @@ function bare() {
   const { runtime } = frozen;
   const transport = new ScriptedTransport(script({ hello: false, lists: false, pongs: false }), NO_EVENTS);
   const changed: number[] = [];
+  const limits = limitsFrom({});
+  const invalid = new InvalidMessages(runtime, 's');
+  const requests = requestTable(runtime);
+  const unowned = new UnownedAnswers(runtime.timers);
+  const rate = new NotificationRate(runtime, limits, 's');
   const correlator: Correlator = new Correlator({
-    server: 's',
-    limits: limitsFrom({}),
     runtime,
+    server: 's',
     transport,
-    handlers: {
-      silent() {},
-      tooSilent() {},
-      mayCancel: () => true,
-      ended: (pending) => pending.settle({ kind: 'error', json: Buffer.from('"ended"') }),
-      notice: () => {},
-      question: () => false,
-      takenBack: () => {},
-      listChanged: () => changed.push(1),
-    },
+    requests,
+    unowned,
+    invalid,
+    rate,
+    owner: { mayCancel: () => true },
   });
-  transport.events.message = (envelope, exchange) => correlator.message(envelope, exchange);
+  const replies = new ReplyMatcher({ server: 's', requests, unowned, invalid, correlator });
+  const router = new MessageRouter({
+    runtime,
+    limits,
+    invalid,
+    rate,
+    correlator,
+    replies,
+    clientSide: { notice() {}, question: () => false, takenBack() {} },
+    listChanged: () => changed.push(1),
+  });
+  transport.events.message = (envelope, exchange) => router.take(envelope, exchange);
   const plan = (ms = 1000): RequestOptions => ({
     method: 'tools/call',
     label: 'upstream-call',
@@ -55,7 +70,7 @@ function bare() {
     budget: new CallBudget(runtime.deadline(ms), 'totalMs'),
     back: SILENT_BACK_CHANNEL,
   });
-  return { ...frozen, transport, correlator, changed, plan };
+  return { ...frozen, transport, correlator, replies, changed, plan };
 }
 
 test('a cancellation goes to the server only for a request that may have left', () => {
@@ -138,7 +153,7 @@ test('an error without an id is the answer to the only request, unless it may be
 
 // case: SV26, SV43
 test('an answer without an id ends the request that is left when all others are answered', async () => {
-  const { transport, correlator, plan, advance } = bare();
+  const { transport, correlator, replies, plan, advance } = bare();
   const ask = () =>
     Promise.resolve(correlator.ask(plan(60_000), () => Buffer.from('{}'))).then((one) =>
       isRefusal(one) ? one.code : one.json.toString(),
@@ -147,7 +162,7 @@ test('an answer without an id ends the request that is left when all others are 
   for (const [say, expected] of [
     [() => transport.say({ id: null, error: { code: 7, message: 'no' } }), '{"code":7,"message":"no"}'],
     [() => transport.say({ id: null, error: { code: 7, message: 'x'.repeat(70_000) } }), 'upstream-invalid'],
-    [() => correlator.unreadable(broken), 'upstream-invalid'],
+    [() => replies.unreadable(broken), 'upstream-invalid'],
   ] as const) {
     const [call, list] = [ask(), ask()];
     const [, second] = transport.sent.slice(-2).map(({ id }) => id);
@@ -372,7 +387,8 @@ test('whatever order answers, silence, cancels and a lost connection come in, ea
           if (pending) correlator.again(pending);
         } else correlator.failAll(() => new Refusal('upstream-gone'));
       }
-      advance(1000);
+      // Cancels had 5 s to be written.
+      advance(6000);
       await settle(1);
       assert.ok(asked.every((entry) => entry.settled === 1));
       assert.equal(correlator.inFlight, 0);

@@ -14,6 +14,7 @@ import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import type { ClientContext } from '../client-context.ts';
+import type { ConnectionOwner } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
 
 /** Longest time for which one request stays open, ms; servers and proxies end it sooner. */
@@ -30,10 +31,9 @@ const NOTHING = '{}';
 export interface ListenStreamParts {
   readonly runtime: Runtime;
   readonly server: string;
-  readonly correlator: () => Correlator;
+  readonly correlator: Correlator;
   readonly clientContext: Pick<ClientContext, 'lists' | 'subscriptions'>;
-  /** Notifications may have been missed. */
-  readonly listChanged: () => void;
+  readonly owner: Pick<ConnectionOwner, 'listChanged'>;
 }
 
 interface Stream {
@@ -69,7 +69,7 @@ export class ListenStream implements Disposable {
   /** Records that the server has acknowledged the request. */
   acknowledged(): void {
     this.#endFormer();
-    if (this.#isGap) this.#parts.listChanged();
+    if (this.#isGap) this.#parts.owner.listChanged();
     this.#isGap = false;
   }
 
@@ -105,7 +105,7 @@ export class ListenStream implements Disposable {
     const stream: Stream = { deadline: runtime.deadline(OPEN_MS), bornMs: runtime.clock.nowMs() };
     this.#current = stream;
     if (this.#former) runtime.timers.after(BOTH_MS, () => this.#current === stream && this.#endFormer());
-    const asked = correlator().ask(
+    const asked = correlator.ask(
       {
         ...{ method: 'subscriptions/listen', label: 'upstream-listen', owner: server, back: SILENT_BACK_CHANNEL },
         budget: new CallBudget(stream.deadline, 'listMs'),

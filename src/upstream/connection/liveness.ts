@@ -8,7 +8,6 @@ import type { Limits } from '../../config/limits.ts';
 import type { ErrorCode } from '../../model/errors.ts';
 import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
 import { SILENT_BACK_CHANNEL } from '../../protocol/back-channel.ts';
-import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { errorCode } from '../../protocol/era-2026/outgoing.ts';
 import { VERSION_2026 } from '../../protocol/era-2026/versions.ts';
 import { CallBudget } from '../../runtime/call-budget.ts';
@@ -16,8 +15,10 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import { OTHER_CALL_AT_WORK } from '../failure-signs.ts';
 import type { Transport } from '../transport/transport.ts';
+import type { ConnectionOwner } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
-import type { PendingRequest } from './pending-request.ts';
+import type { PendingRequest, SilenceWatch } from './pending-request.ts';
+import type { ServerProfile } from './server-profile.ts';
 
 /** CPU time that counts as a sign of life, ms. */
 const CPU_SIGN_MS = 50;
@@ -46,15 +47,11 @@ export interface LivenessParts {
   readonly server: string;
   readonly correlator: Correlator;
   readonly transport: Transport;
-  /** Returns its initialize result; undefined before it. */
-  readonly hello: () => InitializeResult | undefined;
-  /** Returns the list that shows whether it works. */
-  readonly list: () => string;
-  /** Called when the silence limit was too short for the server. */
-  readonly raise: (silenceMs: number) => void;
+  readonly profile: Pick<ServerProfile, 'hello' | 'probeList'>;
+  readonly owner: Pick<ConnectionOwner, 'raise'>;
 }
 
-export class Liveness {
+export class Liveness implements SilenceWatch {
   readonly #parts: LivenessParts;
   /** The current probe. Answers may come late, so that a few old ones can be pending beside it. */
   #question: { readonly answer: Promise<Condition>; readonly askedMs: number } | undefined;
@@ -163,7 +160,7 @@ export class Liveness {
   }
 
   get #list(): string {
-    return this.#parts.list();
+    return this.#parts.profile.probeList;
   }
 
   async #inTime(ask: () => Promise<Condition>): Promise<Condition> {
@@ -227,7 +224,7 @@ export class Liveness {
     const condition = this.#conditionOf(method, answer);
     if (method === PING) this.#pingFaults = condition === 'well' ? 0 : this.#pingFaults + 1;
     if (isRefusal(answer)) return condition;
-    if (this.#cutMs >= askedMs) this.#parts.raise(limits.silenceRaisedMs);
+    if (this.#cutMs >= askedMs) this.#parts.owner.raise(limits.silenceRaisedMs);
     correlator.alive(undefined);
     return condition;
   }
@@ -242,7 +239,7 @@ export class Liveness {
     if (answer.kind !== 'error') return 'well';
     // A server may lack ping or a list. In the stateless era the probe is server/discover, which every server must
     // support.
-    const mayLack = method !== PING || this.#parts.hello()?.version !== VERSION_2026;
+    const mayLack = method !== PING || this.#parts.profile.hello?.version !== VERSION_2026;
     if (mayLack && errorCode(answer.json) === METHOD_NOT_FOUND) return 'well';
     const words = answer.json.toString('utf8', 0, QUOTE_BYTES);
     this.#fault = new Refusal('upstream-protocol', `It refuses ${method}.`, {

@@ -20,13 +20,19 @@ export interface RequestOptions {
   readonly share?: string;
   readonly budget: CallBudget;
   readonly back: BackChannel;
+  /** Decides when the call is silent; absent for the hub's own requests. */
+  readonly watch?: SilenceWatch;
 }
 
-export interface PendingRequestHandlers {
+/** Is told when a call is silent. */
+export interface SilenceWatch {
   /** Silent for a while: send a probe. */
   silent(pending: PendingRequest): void;
   /** Silent for `silenceMs`: end it, or `touch` it when there was another sign of life. */
   tooSilent(pending: PendingRequest, silentMs: number): void;
+}
+
+export interface PendingRequestHandlers {
   /** Its deadline has ended. */
   ended(pending: PendingRequest): void;
   /** It has settled: free its slot. */
@@ -64,10 +70,10 @@ export class PendingRequest {
 
   /** Adds it to the table of waits and arms the watch. Throws HubError `overloaded` when the table is full. */
   begin(runtime: Runtime, resolve: (outcome: Outcome<UpstreamReply>) => void): void {
-    const { label, owner, budget } = this.plan;
+    const { label, owner, budget, watch } = this.plan;
     this.#wait = runtime.waits.open(label, owner, budget.deadline, this.sentMs);
     this.#resolve = resolve;
-    if (budget.silenceMs !== undefined)
+    if (watch && budget.silenceMs !== undefined)
       this.#watch = new IdleWatch(budget.questionMs, runtime.wheel, (silentMs) => this.#idle(silentMs), this.sentMs);
     this.#forget = budget.deadline.onEnd(() => this.#handlers.ended(this));
   }
@@ -112,18 +118,20 @@ export class PendingRequest {
   }
 
   #idle(silentMs: number): void {
-    const { silenceMs, questionMs } = this.plan.budget;
+    const { budget, watch } = this.plan;
+    const { silenceMs, questionMs } = budget;
     if (this.#held > 0) {
       this.#watch?.touch();
       this.#watch?.rearm(questionMs);
       return;
     }
-    if (silenceMs === undefined || silentMs >= silenceMs) {
-      this.#handlers.tooSilent(this, silentMs);
+    if (silenceMs === undefined || !watch) return;
+    if (silentMs >= silenceMs) {
+      watch.tooSilent(this, silentMs);
       return;
     }
     this.#asked = true;
     this.#watch?.rearm(silenceMs);
-    this.#handlers.silent(this);
+    watch.silent(this);
   }
 }

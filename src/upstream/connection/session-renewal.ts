@@ -4,29 +4,27 @@
  * Guarantees: HTTP 404 for one request alone ends only that request; requests that a lost session did not execute are
  * sent again once; a server that repeatedly loses new sessions loses the connection.
  */
-import type { Limits } from '../../config/limits.ts';
 import { type ErrorCode, HubError } from '../../model/errors.ts';
 import { Refusal } from '../../model/outcome.ts';
-import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
-import type { Deadline } from '../../runtime/deadline.ts';
-import type { Runtime } from '../../runtime/runtime.ts';
 import type { Transport } from '../transport/transport.ts';
+import type { ClientSide } from './client-side.ts';
+import type { ConnectionLoss } from './connection-loss.ts';
+import type { ConnectionParts } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
+import type { Handshaker } from './handshaker.ts';
 import type { Liveness } from './liveness.ts';
 import type { PendingRequest } from './pending-request.ts';
+import type { ServerProfile } from './server-profile.ts';
 
 export interface SessionRenewalParts {
-  readonly runtime: Runtime;
-  readonly limits: Pick<Limits, 'handshakeMs'>;
-  readonly server: string;
-  readonly transport: Transport;
+  readonly connection: Pick<ConnectionParts, 'runtime' | 'limits' | 'spec' | 'owner'>;
+  readonly transport: Pick<Transport, 'forgetSession'>;
   readonly correlator: Correlator;
-  readonly liveness: Liveness;
-  readonly shakeHands: (deadline: Deadline) => Promise<InitializeResult>;
-  readonly isLost: () => boolean;
-  /** Ends the connection. */
-  readonly lose: (fault: HubError) => void;
-  readonly renewed: (hello: InitializeResult) => void;
+  readonly profile: ServerProfile;
+  readonly loss: Pick<ConnectionLoss, 'fault' | 'lose'>;
+  readonly liveness: Pick<Liveness, 'examine'>;
+  readonly clientSide: ClientSide;
+  readonly handshaker: Handshaker;
 }
 
 /** Renewals without an answered request between them; one more ends the connection. */
@@ -62,8 +60,10 @@ export class SessionRenewal {
 
   /** A request, or the GET stream (undefined), got 404. `fault`: its error if the session turns out to be known. */
   doubted(id: number | undefined, fault: HubError): void {
-    const { runtime, server, correlator, isLost } = this.#parts;
-    if (isLost()) return;
+    const { connection, correlator, loss } = this.#parts;
+    const { runtime } = connection;
+    const server = connection.spec.slug;
+    if (loss.fault) return;
     const pending = id === undefined ? undefined : correlator.at(id);
     // `upstream-ping` is the check itself.
     if (pending && (pending.plan.method === 'initialize' || pending.plan.label === 'upstream-ping'))
@@ -79,19 +79,21 @@ export class SessionRenewal {
 
   /** Initializes the session again, because the server does not know it; ends the connection if that has not helped. */
   forgotten(): void {
-    const { server, isLost, lose } = this.#parts;
-    if (isLost() || this.#renewing !== undefined) return;
+    const { connection, loss } = this.#parts;
+    const server = connection.spec.slug;
+    if (loss.fault || this.#renewing !== undefined) return;
     this.#count += 1;
     if (this.#count <= RENEWALS) {
       this.#renewing = this.#renew();
       return;
     }
     const message = `${server} forgets every session at once.`;
-    lose(new HubError('upstream-session', { message, detail: { server, phase: 'handshake' } }));
+    loss.lose(new HubError('upstream-session', { message, detail: { server, phase: 'handshake' } }));
   }
 
   #goOn(pending: PendingRequest, isForgotten: boolean, fault: HubError): void {
-    const { server, correlator } = this.#parts;
+    const { connection, correlator } = this.#parts;
+    const server = connection.spec.slug;
     if (!isForgotten) pending.settle(refusalOf(fault, fault.code, server));
     else if (pending.resent) pending.settle(refusalOf(fault, 'upstream-session', server));
     else void this.#renewing?.then(() => correlator.again(pending));
@@ -101,23 +103,25 @@ export class SessionRenewal {
   async #examine(): Promise<boolean> {
     const condition = await this.#parts.liveness.examine();
     this.#examination = undefined;
-    if (condition === 'well') this.#knownMs = this.#parts.runtime.clock.nowMs();
+    if (condition === 'well') this.#knownMs = this.#parts.connection.runtime.clock.nowMs();
     if (condition === 'forgotten') this.forgotten();
     return this.#renewing !== undefined;
   }
 
   /** Never rejects: a failure here ends the connection, and with it all callers that wait. */
   async #renew(): Promise<void> {
-    const { runtime, limits, transport, shakeHands, renewed, lose } = this.#parts;
+    const { connection, transport, profile, loss, clientSide, handshaker } = this.#parts;
+    const { runtime, limits, owner } = connection;
     using deadline = runtime.deadline(limits.handshakeMs);
     transport.forgetSession();
     try {
-      const hello = await shakeHands(deadline);
+      const hello = await handshaker.shakeHands(deadline);
       this.#renewing = undefined;
-      renewed(hello);
+      profile.hello = hello;
+      owner.renewed(clientSide, hello);
     } catch (thrown) {
       this.#renewing = undefined;
-      lose(thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown }));
+      loss.lose(thrown instanceof HubError ? thrown : new HubError('internal', { cause: thrown }));
     }
   }
 }

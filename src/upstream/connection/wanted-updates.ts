@@ -17,7 +17,7 @@ export interface WantedUpdatesParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly server: string;
-  readonly correlator: () => Correlator;
+  readonly correlator: Correlator;
   readonly clientContext: ClientContext;
 }
 
@@ -99,7 +99,7 @@ export class WantedUpdates implements Disposable {
     const { runtime, limits, server, correlator } = this.#parts;
     const budget = new CallBudget(runtime.deadline(limits.handshakeMs), 'handshakeMs');
     const text = jsonBytes(params);
-    const asked = correlator().ask(
+    const asked = correlator.ask(
       {
         ...{ method, owner: server, budget },
         ...{ label: 'upstream-call', back: SILENT_BACK_CHANNEL },

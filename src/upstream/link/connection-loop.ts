@@ -148,7 +148,7 @@ export class ConnectionLoop {
     const startMs = link.runtime.clock.nowMs();
     using turn = startTurn(link, connection.transport, (phase) => state.step(phase));
     state.open(connection, turn);
-    const { hello, lists } = await connection.open();
+    const { hello, lists } = await connection.open(turn);
     this.#becomeReady({ connection, hello, lists }, startMs);
   }
 

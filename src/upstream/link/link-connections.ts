@@ -3,10 +3,11 @@
  * Guarantees: a trial connection, and one that was replaced, do not affect the state of the link.
  */
 
-import type { LinkPhase } from '../../model/events.ts';
 import type { ServerSpec } from '../../model/snapshot.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import type { ClientSide } from '../connection/client-side.ts';
 import { Connection } from '../connection/connection.ts';
+import type { ConnectionOwner } from '../connection/connection-parts.ts';
 import type { ConnectionHistory } from './connection-history.ts';
 import { publishRaised } from './link-events.ts';
 import type { LinkLists } from './link-lists.ts';
@@ -24,7 +25,7 @@ export interface LinkConnectionsParts {
   readonly lists: Pick<LinkLists, 'isStale'>;
 }
 
-export class LinkConnections {
+export class LinkConnections implements ConnectionOwner {
   readonly #parts: LinkConnectionsParts;
 
   constructor(parts: LinkConnectionsParts) {
@@ -33,10 +34,10 @@ export class LinkConnections {
 
   /** Creates a connection. `peer`: socket of the worker to connect through; undefined for a direct one. */
   connect(peer?: string): Connection {
-    const { link, settings, state, history, opening } = this.#parts;
+    const { link, settings, opening } = this.#parts;
     const { runtime, limits, version, clientContext, toolHeaders, sharing } = link;
     const makeTransport = peer === undefined ? link.makeTransport : (sharing?.through(peer) ?? link.makeTransport);
-    const connection: Connection = new Connection({
+    return new Connection({
       runtime,
       limits,
       spec: settings.spec,
@@ -48,14 +49,8 @@ export class LinkConnections {
       peer,
       opening,
       isForward: link.kind === 'forward' || peer !== undefined,
-      phase: (phase) => this.#phase(connection, phase),
-      raise: (silenceMs) => this.#raise(silenceMs),
-      mayCancel: () => history.mayCancel(),
-      versionBefore: () => state.hello?.version ?? link.spokenBefore(),
-      listChanged: () => this.listChanged(),
-      renewed: (hello) => this.#renewed(connection, hello),
+      owner: this,
     });
-    return connection;
   }
 
   /** Schedules a reading of the lists. */
@@ -65,21 +60,25 @@ export class LinkConnections {
     else lists.isStale = true;
   }
 
-  #phase(connection: Connection, phase: LinkPhase): Promise<void> | undefined {
-    const { stage } = this.#parts.state;
-    return stage.kind === 'opening' && stage.connection === connection ? stage.turn.step(phase) : undefined;
+  mayCancel(): boolean {
+    return this.#parts.history.mayCancel();
   }
 
-  #raise(silenceMs: number): void {
+  versionBefore(): string | undefined {
+    const { link, state } = this.#parts;
+    return state.hello?.version ?? link.spokenBefore();
+  }
+
+  raise(silenceMs: number): void {
     const { link, settings, state } = this.#parts;
     if (state.raise(silenceMs)) publishRaised(link.runtime, settings.spec.slug, silenceMs);
   }
 
-  #renewed(connection: Connection, hello: InitializeResult): void {
+  renewed(clientSide: ClientSide, hello: InitializeResult): void {
     const { state } = this.#parts;
-    if (state.connection !== connection) return;
+    if (state.connection?.clientSide !== clientSide) return;
     state.renewed(hello);
-    connection.clientSide.met(hello);
+    clientSide.met(hello);
     this.listChanged();
   }
 }
