@@ -88,8 +88,12 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
     while (own.next) {
       const { owner, answer } = own.next;
       own.next = undefined;
-      const answers = await Promise.all(others().map((socket) => isKnownAt(socket, path)));
-      answer.resolve(answers.includes(true));
+      const asked = others().map(async (socket) => {
+        // The first that knows it is enough: another one may have stopped.
+        if (await isKnownAt(socket, path)) answer.resolve(true);
+      });
+      await Promise.all(asked);
+      answer.resolve(false);
       await new Promise<void>((resolve) => void runtime.timers.after(PLACE_MS, resolve));
       places.give(owner);
     }

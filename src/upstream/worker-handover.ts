@@ -36,7 +36,8 @@ interface Held {
 /** Parses a response; returns undefined when there was none, or it is incomplete. */
 function heldFrom(text: string | undefined): Held | undefined {
   try {
-    return text === undefined ? undefined : (JSON.parse(text) as Held);
+    const held = text === undefined ? undefined : (JSON.parse(text) as Partial<Held> | null);
+    return held?.calls instanceof Object ? (held as Held) : undefined;
   } catch {
     return undefined;
   }

@@ -44,6 +44,7 @@ export async function continueSession(
     const found = await ask(parts, deadline);
     if (found === 'well') return one.hello;
     if (found === 'unknown') await transport.session?.drop(deadline);
+    else await transport.session?.giveUp(deadline);
     transport.forgetSession();
   }
   return undefined;

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -141,9 +150,10 @@ test('what another running worker has opened is not left over, nor in another fi
 // case: SV24
 test('a pid that was given again is another process', async (t) => {
   const { dir, life } = place(t);
-  const file = life(10).opened(TARGET, record('session-a'));
-  await untilWritten(dir, file);
-  writeFileSync(join(dir, file.replace('.1.10-7.', '.2.10-6.')), '{"format":1,"id":"session-b"}');
+  const own = life(10).opened(TARGET, record('session-a'));
+  const other = life(10, 2).opened(TARGET, record('session-b'));
+  for (const file of [own, other]) await untilWritten(dir, file);
+  renameSync(join(dir, other), join(dir, other.replace('.2.10-7.', '.3.10-6.')));
   assert.deepEqual(await idsLeft(life(11)), ['session-a', 'session-b']);
 });
 
@@ -202,4 +212,45 @@ test('what its opener has given up may be taken while that one runs', async (t) 
   assert.deepEqual(await idsLeft(other), []);
   await first.givenUp(TARGET, 'session-a', file);
   assert.deepEqual([await idsLeft(other), await idsLeft(first)], [['session-a'], ['session-a']]);
+});
+
+// case: SV24c
+test('a session that is taken over too late is given up again', async (t) => {
+  const { dir, running, life } = place(t);
+  const first = life(10);
+  await untilWritten(dir, first.opened(TARGET, record('session-a')));
+  const second = life(11, 2);
+  running.add(11);
+  const third = life(12, 3);
+  const runtime = createRuntime();
+  using deadline = runtime.deadline(1000);
+  const [one] = await second.left(TARGET, deadline);
+  assert.ok(one);
+  using ended = runtime.deadline(1000);
+  const taking = second.taken(TARGET, one, ended);
+  ended.end('cancelled');
+  assert.equal(await taking, undefined);
+  while ((await idsLeft(third)).length === 0) await new Promise((go) => setImmediate(go));
+  assert.deepEqual(await idsLeft(second), ['session-a']);
+});
+
+test('an id under the name of another session is not read', async (t) => {
+  const { dir, life } = place(t);
+  const first = life(10);
+  const file = first.opened(TARGET, record('session-a'));
+  await untilWritten(dir, file);
+  writeFileSync(join(dir, `${TARGET}.9.0-.${'0'.repeat(16)}.json`), readFileSync(join(dir, file)));
+  assert.deepEqual(await idsLeft(first), []);
+  assert.deepEqual(await idsLeft(life(11, 2)), ['session-a']);
+});
+
+test('a directory full of files is looked at in part', async (t) => {
+  const { dir, life } = place(t);
+  const first = life(10);
+  await untilWritten(dir, first.opened(TARGET, record('session-a')));
+  for (let nth = 0; nth < 5000; nth += 1)
+    writeFileSync(join(dir, `${TARGET}.9.0-.${nth.toString(16).padStart(16, '0')}.json`), '{}');
+  const second = life(11, 2);
+  await untilWritten(dir, second.opened(TARGET, record('session-b')));
+  while (readdirSync(dir).length > 3000) await new Promise((go) => setTimeout(go, 20));
 });

@@ -5,7 +5,8 @@
  * most `max` files; a disk failure affects nothing else.
  */
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, open, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, opendir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HttpSpec } from '../../model/snapshot.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
@@ -45,6 +46,12 @@ interface Named {
 }
 
 const WRITE_MS = 5000;
+/** Files that are looked at: many more than workers and servers have. */
+const LOOKED_AT = 4096;
+/** Files whose age is read at once. */
+const AGES = 64;
+/** A link is not followed, and a pipe does not block a thread. */
+const IN_PLACE = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Files of one target that are read at most: workers and their replacements. */
 const LEFT = 64;
 /** Late answers of one target that are awaited at once. */
@@ -113,16 +120,20 @@ export class SessionMemory {
   ): Promise<string | undefined> {
     const file = this.#nameOf(target, record.id);
     if (this.#open.has(file)) return undefined;
+    const { dir } = this.#parts;
     let isTaken = false;
+    let isLate = false;
     const work = this.#bounded(async () => {
       // Of several workers one succeeds.
-      await rename(join(this.#parts.dir, before), join(this.#parts.dir, file));
+      await rename(join(dir, before), join(dir, file));
       await this.#rewrite(file, record);
-      isTaken = true;
+      if (isLate) await rename(join(dir, file), join(dir, this.#nameOf(target, record.id, NOBODY)));
+      else isTaken = true;
     }, deadline);
     this.#open.set(file, work);
     await work;
-    if (!isTaken) this.#open.delete(file);
+    isLate = !isTaken;
+    if (isLate) this.#open.delete(file);
     return isTaken ? file : undefined;
   }
 
@@ -158,7 +169,8 @@ export class SessionMemory {
       const files = all.filter(({ digest }) => !inUse.has(digest)).map(({ file }) => file);
       for (const file of (await byAge(this.#parts.dir, files.slice(0, LEFT))).toReversed()) {
         const one = await this.#read(file);
-        if (one && !this.#open.has(file)) found.push(one);
+        // Under another name a session that a running process has open would count as left.
+        if (one && file.includes(`.${digestOf(one.id)}.`) && !this.#open.has(file)) found.push(one);
       }
     }, deadline);
     return found;
@@ -197,14 +209,13 @@ export class SessionMemory {
    * read.
    */
   async #rewrite(file: string, record: SessionRecord): Promise<void> {
-    await using handle = await open(join(this.#parts.dir, file), 'r+');
+    await using handle = await open(join(this.#parts.dir, file), IN_PLACE);
     const { bytesWritten } = await handle.write(recordText(record), 0);
     await handle.truncate(bytesWritten);
   }
 
   async #named(target: string): Promise<readonly Named[]> {
-    const files = await readdir(this.#parts.dir).catch(() => []);
-    return files.map(namedFrom).filter((one) => one?.target === target) as readonly Named[];
+    return (await allNamed(this.#parts.dir)).filter((one) => one.target === target);
   }
 
   #isInUse({ file, opener }: Named): boolean {
@@ -234,7 +245,7 @@ export class SessionMemory {
   /** Removes sessions of this worker's earlier processes once the server has accepted a new one beside them. */
   async #tidy(target: string, deadline: Deadline): Promise<void> {
     const { dir, slot, max } = this.#parts;
-    const all = (await readdir(dir)).map(namedFrom).filter((one) => one !== undefined);
+    const all = await allNamed(dir);
     const spare = all.filter((one) => !this.#isInUse(one));
     const excess = Math.min(spare.length, Math.max(0, all.length - max()));
     const files = spare.map(({ file }) => file);
@@ -258,10 +269,31 @@ export class SessionMemory {
 }
 
 async function byAge(dir: string, files: readonly string[]): Promise<readonly string[]> {
-  const ages = await Promise.all(
-    files.map(async (file) => ({ file, atMs: (await lstat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0 })),
-  );
+  const ages: { readonly file: string; readonly atMs: number }[] = []; // bounded by: LOOKED_AT
+  const read = async (file: string) => ({
+    file,
+    atMs: (await lstat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0,
+  });
+  for (let at = 0; at < files.length; at += AGES)
+    ages.push(...(await Promise.all(files.slice(at, at + AGES).map(read))));
   return ages.sort((a, b) => a.atMs - b.atMs).map(({ file }) => file);
+}
+
+/** Returns the session files of a directory, at most of `LOOKED_AT` entries; empty when it cannot be read. */
+async function allNamed(dir: string): Promise<readonly Named[]> {
+  const found: Named[] = []; // bounded by: LOOKED_AT
+  try {
+    let seen = 0;
+    for await (const { name } of await opendir(dir)) {
+      const one = namedFrom(name);
+      if (one) found.push(one);
+      seen += 1;
+      if (seen === LOOKED_AT) break;
+    }
+  } catch {
+    // Nothing was recorded yet.
+  }
+  return found;
 }
 
 function namedFrom(file: string): Named | undefined {

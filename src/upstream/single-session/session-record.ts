@@ -3,8 +3,10 @@
  * it.
  * Guarantees: values that are read are valid in headers and in the pipeline, whoever wrote the file.
  */
-import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
+import { isRefusal } from '../../model/outcome.ts';
+import { type InitializeResult, readInitializeResult } from '../../protocol/era-2025/initialize.ts';
 import { isVersion2025 } from '../../protocol/era-2025/versions.ts';
+import { jsonBytes } from '../../protocol/json-text.ts';
 
 export interface SessionRecord {
   readonly id: string;
@@ -16,6 +18,7 @@ export interface SessionRecord {
   readonly hello: InitializeResult | undefined;
 }
 
+const FORMAT = 1;
 /** Number of request ids that are reserved at once. */
 export const RESERVED_IDS = 65_536;
 /** The largest id from which a session is continued. */
@@ -25,14 +28,15 @@ export const RECORD_BYTES = 64 * 1024;
 
 /** Returns at most `RECORD_BYTES`: long instructions are left out. */
 export function recordText({ id, version, idsBelow, hello }: SessionRecord): string {
-  const text = JSON.stringify({ format: 1, id, version, idsBelow, hello });
+  const text = JSON.stringify({ format: FORMAT, id, version, idsBelow, hello });
   if (Buffer.byteLength(text) <= RECORD_BYTES || !hello) return text;
-  return JSON.stringify({ format: 1, id, version, idsBelow, hello: { ...hello, instructions: '' } });
+  return JSON.stringify({ format: FORMAT, id, version, idsBelow, hello: { ...hello, instructions: '' } });
 }
 
 /** Returns undefined when the text is no record. Throws a SyntaxError when it is not JSON. */
 export function recordFrom(text: string): SessionRecord | undefined {
-  const { id, version, idsBelow, hello } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+  const { format, id, version, idsBelow, hello } = JSON.parse(text) as Readonly<Record<string, unknown>>;
+  if (format !== FORMAT) return undefined;
   // It becomes a header.
   if (typeof id !== 'string' || !/^[\x21-\x7e]+$/.test(id)) return undefined;
   const isFit = Number.isInteger(idsBelow) && Number(idsBelow) > 0 && Number(idsBelow) < MOST_ID;
@@ -45,12 +49,12 @@ export function recordFrom(text: string): SessionRecord | undefined {
   };
 }
 
+/** Applies the limits of an answer of the server. */
 function helloFrom(value: unknown): InitializeResult | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { version, name, serverVersion, instructions, capabilities } = value as Readonly<Record<string, unknown>>;
   if (typeof version !== 'string' || !isVersion2025(version)) return undefined;
-  if (typeof name !== 'string' || typeof serverVersion !== 'string' || typeof instructions !== 'string')
-    return undefined;
-  if (typeof capabilities !== 'object' || capabilities === null || Array.isArray(capabilities)) return undefined;
-  return { version, name, serverVersion, instructions, capabilities: { ...capabilities } };
+  const result = { protocolVersion: version, serverInfo: { name, version: serverVersion }, instructions, capabilities };
+  const hello = readInitializeResult(jsonBytes(result));
+  return isRefusal(hello) ? undefined : hello;
 }

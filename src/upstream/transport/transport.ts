@@ -65,6 +65,8 @@ export interface SessionHold {
    * Forgets the open session, on disk too, because the server does not know it. Never rejects; ends by the deadline.
    */
   drop(deadline: Deadline): Promise<void>;
+  /** Stops using the open session; any process may take it over. Never rejects; ends by the deadline. */
+  giveUp(deadline: Deadline): Promise<void>;
 }
 
 /** Returns the headers that a tool requires. */

@@ -107,8 +107,13 @@ export class HeldSession implements SessionHold {
     if (isOver || file === undefined) this.forget();
     if (file === undefined) return;
     if (isOver) return this.#forgotten(file, deadline);
+    await this.giveUp(deadline);
+  }
+
+  async giveUp(deadline: Deadline): Promise<void> {
+    const [file, id] = [this.#file, this.id];
     const { memory, target = '' } = this.#remembered ?? {};
-    await this.#done(memory?.givenUp(target, id, file), deadline);
+    if (file !== undefined && id !== undefined) await this.#done(memory?.givenUp(target, id, file), deadline);
     this.forget();
   }
 
