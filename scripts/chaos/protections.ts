@@ -91,7 +91,7 @@ export const PROTECTIONS: readonly Protection[] = [
     row: 'A4',
     what: 'a server has its places',
     file: 'src/resilience/bulkhead.ts',
-    find: '    if (this.#inside >= this.#options.inside || !this.#mayHold(key)) return undefined;',
+    find: '    if (this.#inside >= this.#maxInside() || !this.#mayHold(key)) return undefined;',
     replace: '    if (!this.#mayHold(key)) return undefined;',
     test: 'src/resilience/resilience.test.ts',
     name: 'full and the queue too',

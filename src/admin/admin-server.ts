@@ -42,7 +42,7 @@ export interface AdminParts {
 
 export function createAdmin(parts: AdminParts): Service {
   const { runtime, limits, sockets, routes, sources } = parts;
-  const most = limits.adminConnections;
+  const most = () => limits.adminConnections;
   const open: Readonly<Record<Side, CappedCount>> = {
     operator: new CappedCount('admin.connections', most, 'disconnect', runtime.ceilings),
     workers: new CappedCount('admin.worker-connections', most, 'disconnect', runtime.ceilings),
@@ -125,7 +125,7 @@ export function createAdmin(parts: AdminParts): Service {
 
   function made(side: Side): Server {
     const serve = side === 'operator' ? serveOperator : serveWorker;
-    const http = createServer({ requestTimeout: limits.forwardMs, headersTimeout: limits.forwardMs }, (ask, answer) => {
+    const http = createServer((ask, answer) => {
       try {
         serve(ask, answer, (ask.url ?? '/').replace(/[?#].*$/s, ''));
       } catch (fault) {
@@ -133,6 +133,9 @@ export function createAdmin(parts: AdminParts): Service {
         refuse(answer, new Refusal('internal'));
       }
     });
+    // Node reads both when it checks its connections.
+    const forwardMs = { get: () => limits.forwardMs };
+    Object.defineProperties(http, { requestTimeout: forwardMs, headersTimeout: forwardMs });
     http.on('connection', (socket) => {
       if (!open[side].take()) return socket.destroy();
       socket.on('close', () => open[side].give());

@@ -86,9 +86,13 @@ export function createAdmission(parts: {
   pressure?: () => PressureLevel;
 }): Admission {
   const { runtime, limits, pressure = () => 'calm' } = parts;
-  const inside = new CappedCount('admission.calls', limits.calls, 'refuse', runtime.ceilings);
-  // Owners with calls in flight are kept: an evicted owner would get a second share.
-  const owners = Math.max(MAX_KEYS, 2 * limits.calls);
+  const inside = new CappedCount('admission.calls', () => limits.calls, 'refuse', runtime.ceilings);
+  // Owners with calls in flight are kept: an evicted owner would get a second share. So it does not shrink with `calls`.
+  let most = MAX_KEYS;
+  const owners = (): number => {
+    most = Math.max(most, 2 * limits.calls);
+    return most;
+  };
   const evictedBusy: [string, KeyShare][] = []; // bounded by: one, the owner just evicted
   const shares = new CappedMap<string, KeyShare>(
     'admission.keys',
@@ -156,6 +160,11 @@ export function createAdmission(parts: {
       };
       storeShare(owner, share);
     }
+    return atCurrentRate(share);
+  }
+
+  function atCurrentRate(share: KeyShare): KeyShare {
+    share.bucket.setRate(limits.keyPerSecond, limits.keyPerSecond);
     return share;
   }
 
@@ -177,7 +186,8 @@ export function createAdmission(parts: {
       if (closed) return draining;
       if ((kind === 'work' || kind === 'large') && pressure() === 'shedding') return sheddingRefusal;
       const isCall = kind === 'call' || kind === 'work';
-      const share = shares.get(owner);
+      const known = shares.get(owner);
+      const share = known && atCurrentRate(known);
       const busy = isCall && share !== undefined ? busyRefusal(share) : undefined;
       if (busy) return busy;
       if (share !== undefined && !share.bucket.hadToken && !share.bucket.has(runtime.clock.nowMs())) return rateLimited;

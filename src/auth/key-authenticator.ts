@@ -51,7 +51,7 @@ export function createKeyAuthenticator(parts: {
   const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
   const wrong = new CappedMap<string, Refusal>('auth.wrong-headers', WRONG_HEADERS, 'drop-oldest', runtime.ceilings);
   const guesses = new NetworkMap<Guesses>(
-    new CappedMap('auth.addresses', limits.addresses, 'drop-oldest', runtime.ceilings),
+    new CappedMap('auth.addresses', () => limits.addresses, 'drop-oldest', runtime.ceilings),
     newGuesses,
   );
   const refused = new RefusedKeys(runtime);
@@ -84,6 +84,9 @@ export function createKeyAuthenticator(parts: {
   function refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
     const nowMs = runtime.clock.nowMs();
     const sender = guesses.of(address);
+    const { failedKeysPerMinute, addressPerSecond } = limits;
+    sender.wrong.setRate(failedKeysPerMinute / 60, failedKeysPerMinute);
+    sender.bare.setRate(addressPerSecond, addressPerSecond);
     const refusal = sender[kind].take(nowMs) ? why() : tooMany[kind];
     refused.note(refusal.code, { address, sender }, nowMs);
     return refusal;

@@ -68,7 +68,8 @@ interface Asking {
 }
 
 export function createLateNames({ runtime, limits, catalog, others }: LateNamesParts): LateNames {
-  const places = new FairCount('call.name-questions', AT_ONCE, limits.nameQuestionsPerKey, 'refuse', runtime.ceilings);
+  const share = () => limits.nameQuestionsPerKey;
+  const places = new FairCount('call.name-questions', AT_ONCE, share, 'refuse', runtime.ceilings);
   const asking = new Map<string, Asking>(); // bounded by: call.name-questions
 
   /** Returns true also when a running worker does not answer: it may be processing that list. */

@@ -47,7 +47,7 @@ export interface QuestionsParts {
 
 export function createQuestions({ runtime, limits, slot }: QuestionsParts): Questions {
   const life = randomBytes(6).toString('base64url');
-  const bounds = { max: limits.questions, share: limits.questionsPerKey };
+  const bounds = { max: () => limits.questions, share: () => limits.questionsPerKey };
   const open = new FairMap<string, Open>('call.questions', bounds, 'refuse', runtime.ceilings);
   let asked = 0;
 

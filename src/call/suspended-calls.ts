@@ -55,7 +55,7 @@ export function createSuspendedCalls(
   parts: Pick<PipelineParts, 'runtime' | 'limits' | 'seals' | 'slot' | 'sessions'>,
 ): SuspendedCalls {
   const { runtime, limits, seals, slot, sessions } = parts;
-  const bounds = { max: limits.parked, share: limits.parkedPerKey };
+  const bounds = { max: () => limits.parked, share: () => limits.parkedPerKey };
   const waiting = new FairMap<string, SuspendedCallStore>('call.parked', bounds, 'refuse', runtime.ceilings);
   const sessionConnections = new Set<string>(); // bounded by: calls in flight and parked ones
 

@@ -19,10 +19,9 @@ export interface UpdatePace {
 }
 
 export function createUpdatePace({ runtime, limits }: { runtime: Runtime; limits: Limits }): UpdatePace {
-  const { updatesPerSecond } = limits;
   const bucket = new TokenBucket({
-    perSecond: updatesPerSecond,
-    burst: updatesPerSecond,
+    perSecond: limits.updatesPerSecond,
+    burst: limits.updatesPerSecond,
     nowMs: runtime.clock.nowMs(),
   });
   const pending = new CappedMap<string, () => number>('call.pending-updates', PENDING, 'drop-oldest', runtime.ceilings);
@@ -49,6 +48,7 @@ export function createUpdatePace({ runtime, limits }: { runtime: Runtime; limits
   return {
     offer(uri, messages, send) {
       if (messages === 0) return;
+      bucket.setRate(limits.updatesPerSecond, limits.updatesPerSecond);
       if (pending.size === 0 && bucket.take(runtime.clock.nowMs())) {
         bucket.owe(Math.max(0, send() - 1));
         return;

@@ -35,7 +35,8 @@ type UpdateParts = Pick<PipelineParts, 'sessions' | 'preferences'>;
  */
 export function everybodyOf(parts: UpdateParts & Pick<PipelineParts, 'runtime' | 'limits' | 'snapshots'>): Everybody {
   const { runtime, limits, sessions, preferences, snapshots } = parts;
-  const paces = new CappedMap<string, UpdatePace>('call.update-paces', limits.servers, 'drop-oldest', runtime.ceilings);
+  const max = () => limits.servers;
+  const paces = new CappedMap<string, UpdatePace>('call.update-paces', max, 'drop-oldest', runtime.ceilings);
   const whose = (server: string): SessionKind =>
     snapshots.current.servers.some(({ slug, interactive }) => slug === server && interactive) ? 'ephemeral' : 'all';
   function paceOf(server: string): UpdatePace {

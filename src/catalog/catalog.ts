@@ -66,7 +66,12 @@ interface CatalogState {
 }
 
 export function createCatalog({ runtime, limits }: CatalogParts): Catalog {
-  const unions = new CappedMap<string, IndexedView>('catalog.unions', limits.servers, 'drop-oldest', runtime.ceilings);
+  const unions = new CappedMap<string, IndexedView>(
+    'catalog.unions',
+    () => limits.servers,
+    'drop-oldest',
+    runtime.ceilings,
+  );
   let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
   let owners = atOnce(nameOwners([]));
   let built: CatalogState = {

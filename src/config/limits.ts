@@ -5,6 +5,13 @@
  */
 export type Unit = 'ms' | 'bytes' | 'count' | 'depth' | 'per-second' | 'per-minute' | 'port';
 
+/**
+ * When a change in the configuration of a running hub takes effect. `live`: for everything that begins afterwards.
+ * `reconnect`: for a server when its next connection opens; what clients send is checked against it at once.
+ * `restart`: for a worker when it is replaced (SIGUSR2), for those of `HUB_LIMITS` when the hub is started again.
+ */
+export type Applies = 'live' | 'reconnect' | 'restart';
+
 export interface LimitRow {
   readonly default: number;
   readonly unit: Unit;
@@ -13,6 +20,7 @@ export interface LimitRow {
   readonly env: string;
   /** The reason for this figure, in one sentence. */
   readonly why: string;
+  readonly applies: Applies;
 }
 
 const KiB = 1024;
@@ -21,21 +29,34 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-function row(value: number, unit: Unit, range: readonly [number, number], env: string, why: string): LimitRow {
-  return { default: value, unit, min: range[0], max: range[1], env, why };
+type Row = readonly [value: number, unit: Unit, range: readonly [number, number], env: string, why: string];
+
+/** A limit whose change applies at once. */
+function row(...[value, unit, [min, max], env, why]: Row): LimitRow {
+  return { default: value, unit, min, max, env, why, applies: 'live' };
+}
+
+/** A limit that a connection to a server keeps for its life. */
+function atReconnect(...values: Row): LimitRow {
+  return { ...row(...values), applies: 'reconnect' };
+}
+
+/** A limit that a process keeps for its life. */
+function atRestart(...values: Row): LimitRow {
+  return { ...row(...values), applies: 'restart' };
 }
 
 export const LIMITS = {
   // Listening
-  port: row(3000, 'port', [0, 65535], 'PORT', 'Where clients expect the hub; 0 = a free port, for tests.'),
-  workers: row(
+  port: atRestart(3000, 'port', [0, 65535], 'PORT', 'Where clients expect the hub; 0 = a free port, for tests.'),
+  workers: atRestart(
     1,
     'count',
     [1, 64],
     'MCPHUB_WORKERS',
     'Worker processes; one serves hundreds of people, and more workers than cores are of no use.',
   ),
-  hubMemoryBytes: row(
+  hubMemoryBytes: atRestart(
     1024 * MiB,
     'bytes',
     [96 * MiB, 65_536 * MiB],
@@ -91,7 +112,7 @@ export const LIMITS = {
     'MCPHUB_CONNECTIONS_PER_KEY',
     'Kept connections of one key that wait for its next request; beyond it the oldest of them is closed.',
   ),
-  headers: row(
+  headers: atRestart(
     128,
     'count',
     [32, 1000],
@@ -141,7 +162,13 @@ export const LIMITS = {
     'MCPHUB_BODY_BYTES',
     'The MCP SDK’s own limit; 3.4 MB of JSON cost 20 ms to parse.',
   ),
-  bodyDepth: row(64, 'depth', [8, 512], 'MCPHUB_BODY_DEPTH', 'Deep nesting blocks a parser for most of a second.'),
+  bodyDepth: atReconnect(
+    64,
+    'depth',
+    [8, 512],
+    'MCPHUB_BODY_DEPTH',
+    'Deep nesting blocks a parser for most of a second.',
+  ),
   bodiesBytes: row(
     128 * MiB,
     'bytes',
@@ -221,7 +248,13 @@ export const LIMITS = {
     'MCPHUB_HALF_CLOSED_MS',
     'Time in which a client that has ended its half of a connection is found to be gone: what it waits for is cancelled then.',
   ),
-  idBytes: row(256, 'bytes', [16, 4 * KiB], 'MCPHUB_ID_BYTES', 'A JSON-RPC id is echoed; it must not be a payload.'),
+  idBytes: atReconnect(
+    256,
+    'bytes',
+    [16, 4 * KiB],
+    'MCPHUB_ID_BYTES',
+    'A JSON-RPC id is echoed; it must not be a payload.',
+  ),
   uriBytes: row(
     4 * KiB,
     'bytes',
@@ -250,7 +283,7 @@ export const LIMITS = {
     'MCPHUB_INITIALIZE_BYTES',
     'The params of initialize; they are read several times, and 256 KiB take 5 ms.',
   ),
-  batch: row(100, 'count', [1, 1000], 'MCPHUB_BATCH', 'Messages in one batch (2025-03-26 only).'),
+  batch: atReconnect(100, 'count', [1, 1000], 'MCPHUB_BATCH', 'Messages in one batch (2025-03-26 only).'),
   batchAnswerBytes: row(
     32 * MiB,
     'bytes',
@@ -540,7 +573,7 @@ export const LIMITS = {
     'MCPHUB_TOTAL_MS',
     'Total of a tool call, whatever signs of life it shows.',
   ),
-  connectMs: row(3 * SECOND, 'ms', [100, 1 * MINUTE], 'MCPHUB_CONNECT_MS', 'TCP and TLS together.'),
+  connectMs: atReconnect(3 * SECOND, 'ms', [100, 1 * MINUTE], 'MCPHUB_CONNECT_MS', 'TCP and TLS together.'),
   dnsMs: row(2 * SECOND, 'ms', [100, 30 * SECOND], 'MCPHUB_DNS_MS', 'Two dead names must not stall others.'),
   handshakeMs: row(
     5 * SECOND,
@@ -593,14 +626,14 @@ export const LIMITS = {
     'MCPHUB_STDIO_IN_FLIGHT',
     'Calls inside one stdio server at once; one key alone holds three quarters of them.',
   ),
-  serverNotificationsPerSecond: row(
+  serverNotificationsPerSecond: atReconnect(
     500,
     'per-second',
     [1, 100_000],
     'MCPHUB_SERVER_NOTIFICATIONS_PER_SECOND',
     'Progress, log lines and updates of one server connection that are passed on, twice as many at once; each costs 10 to 20 µs and a write to a client.',
   ),
-  noticeBytes: row(
+  noticeBytes: atReconnect(
     512 * KiB,
     'bytes',
     [4 * KiB, 1 * MiB],
@@ -609,22 +642,22 @@ export const LIMITS = {
   ),
   serverQueue: row(2048, 'count', [0, 65_536], 'MCPHUB_SERVER_QUEUE', 'Calls that wait for a place at one server.'),
   serverQueueMs: row(2 * SECOND, 'ms', [10, 1 * MINUTE], 'MCPHUB_SERVER_QUEUE_MS', 'Longest wait for such a place.'),
-  serverConnections: row(64, 'count', [1, 1024], 'MCPHUB_SERVER_CONNECTIONS', 'Sockets to one remote server.'),
-  answerBytes: row(
+  serverConnections: atReconnect(64, 'count', [1, 1024], 'MCPHUB_SERVER_CONNECTIONS', 'Sockets to one remote server.'),
+  answerBytes: atReconnect(
     32 * MiB,
     'bytes',
     [64 * KiB, 256 * MiB],
     'MCPHUB_ANSWER_BYTES',
     'Largest answer of a remote server.',
   ),
-  answerValues: row(
+  answerValues: atReconnect(
     500_000,
     'count',
     [10_000, 50_000_000],
     'MCPHUB_ANSWER_VALUES',
     'JSON values in one message of a server; each costs 10 to 20 ns to look at, and no message may hold the loop for long.',
   ),
-  repairBytes: row(
+  repairBytes: atReconnect(
     1 * MiB,
     'bytes',
     [4 * KiB, 16 * MiB],
@@ -638,7 +671,7 @@ export const LIMITS = {
     'MCPHUB_ERROR_BYTES',
     'Read of an HTTP error body; proxies send whole pages.',
   ),
-  stdioLineBytes: row(
+  stdioLineBytes: atReconnect(
     16 * MiB,
     'bytes',
     [64 * KiB, 256 * MiB],
@@ -652,14 +685,14 @@ export const LIMITS = {
     'MCPHUB_QUESTION_BYTES',
     'Largest question of a server to a user (elicitation, sampling); it is parsed to put the server’s name in front.',
   ),
-  stdinBytes: row(
+  stdinBytes: atReconnect(
     1 * MiB,
     'bytes',
     [64 * KiB, 64 * MiB],
     'MCPHUB_STDIN_BYTES',
     'Bytes that wait behind what a child is reading, before calls are refused.',
   ),
-  stdinStuckMs: row(
+  stdinStuckMs: atReconnect(
     10 * SECOND,
     'ms',
     [1 * SECOND, 10 * MINUTE],
@@ -964,6 +997,9 @@ export type LimitName = keyof typeof LIMITS;
 /** A value for every limit. */
 export type Limits = Readonly<Record<LimitName, number>>;
 
+/** Limits that the supervisor keeps for its life: a change needs a start of the hub. */
+export const HUB_LIMITS: ReadonlySet<LimitName> = new Set<LimitName>(['port', 'workers']);
+
 export const LIMIT_NAMES = Object.keys(LIMITS) as readonly LimitName[];
 
 interface FormerName {
@@ -996,8 +1032,8 @@ export function withFormerNames(values: Readonly<Record<string, number>>): Reado
 }
 
 /**
- * Returns the defaults with the given values on top. Skips unknown names and values out of range, which the loader has
- * reported.
+ * Returns the defaults with the given values on top. The result is frozen. Skips unknown names and values out of range,
+ * which the loader has reported.
  */
 export function limitsFrom(values: Readonly<Record<string, number>>): Limits {
   const limits = {} as Record<LimitName, number>;
@@ -1005,7 +1041,7 @@ export function limitsFrom(values: Readonly<Record<string, number>>): Limits {
     const given = namedLimit(values, name);
     limits[name] = given !== undefined && isWithin(name, given) ? given : LIMITS[name].default;
   }
-  return limits;
+  return Object.freeze(limits);
 }
 
 export function isWithin(name: LimitName, value: number): boolean {

@@ -31,7 +31,7 @@ const system = createSystemTimers();
 const timers: Timers = {
   ...system,
   after: (ms, run) => system.after(ms / FASTER, run),
-  every: (ms, run) => system.every(ms / FASTER, run),
+  every: (ms, run) => system.every(() => (typeof ms === 'number' ? ms : ms()) / FASTER, run),
 };
 
 /** `state.seen`: the contents read, in order, without repetition, as `reload.ts` applies them. */

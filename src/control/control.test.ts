@@ -342,7 +342,7 @@ async function firstKey(t: TestContext, env: Record<string, string>, lines?: str
   const rig = await bench(t);
   const { runtime, limits, control, dir } = rig;
   const show = lines && ((sent: readonly string[]) => void lines.push([...sent]));
-  const parts = { runtime, limits, keys: control.keys, env, dataDir: dir, show };
+  const parts = { runtime, port: limits.port, keys: control.keys, env, dataDir: dir, show };
   return { ...rig, run: () => ensureFirstKey(parts, runtime.deadline(4000)) };
 }
 

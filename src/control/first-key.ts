@@ -5,7 +5,6 @@
  */
 import { join } from 'node:path';
 import { readConfigText } from '../config/config-file.ts';
-import type { Limits } from '../config/limits.ts';
 import { writeAtomically } from '../config/write-atomically.ts';
 import { HubError } from '../model/errors.ts';
 import { isRefusal } from '../model/outcome.ts';
@@ -18,7 +17,8 @@ const GIVEN = 'MCPHUB_BOOTSTRAP_KEY';
 
 export interface FirstKeyParts {
   readonly runtime: Runtime;
-  readonly limits: Limits;
+  /** The port that is open. */
+  readonly port: number;
   readonly keys: Keys;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly dataDir: string;
@@ -41,7 +41,7 @@ export async function ensureFirstKey(parts: FirstKeyParts, deadline: Deadline): 
   const made = await keys.create({ ...owner, secret }, 'start', deadline);
   if (isRefusal(made)) throw new HubError('internal', { message: made.message });
   if (isWrittenToFile) runtime.bus.publish({ type: 'first-key-kept', file });
-  else if (given === undefined) show?.(snippet(secret, parts.limits.port));
+  else if (given === undefined) show?.(snippet(secret, parts.port));
 }
 
 async function providedKey(

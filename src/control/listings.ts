@@ -35,8 +35,9 @@ export function createListings(parts: {
   readonly onChanged: () => void;
 }): Listings {
   const { runtime, limits, store, state, onChanged } = parts;
-  const waiting = new CappedMap<string, Listing>('control.listings', limits.servers, 'drop-oldest', runtime.ceilings);
-  const unsaved = new CappedMap<string, Listing>('control.unkept', limits.servers, 'drop-oldest', runtime.ceilings);
+  const max = () => limits.servers;
+  const waiting = new CappedMap<string, Listing>('control.listings', max, 'drop-oldest', runtime.ceilings);
+  const unsaved = new CappedMap<string, Listing>('control.unkept', max, 'drop-oldest', runtime.ceilings);
   let isWorking = false;
 
   async function work(): Promise<void> {

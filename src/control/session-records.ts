@@ -42,11 +42,11 @@ export function createSessionRecords(parts: {
 }): SessionRecords {
   const { runtime, limits, store, send } = parts;
   const { ceilings } = runtime;
-  const bounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
+  const bounds = { max: () => limits.tombstones, share: () => limits.tombstonesPerKey };
   const bytes = new FairCount(
     'control.mark-bytes',
-    limits.preferencesBytes,
-    limits.preferencesBytesPerKey,
+    () => limits.preferencesBytes,
+    () => limits.preferencesBytesPerKey,
     'refuse',
     ceilings,
   );

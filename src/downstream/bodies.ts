@@ -22,12 +22,18 @@ export class Bodies {
     const { ceilings } = runtime;
     this.#bytes = new FairCount(
       'downstream.body-bytes',
-      limits.bodiesBytes,
-      limits.bodiesBytesPerKey,
+      () => limits.bodiesBytes,
+      () => limits.bodiesBytesPerKey,
       'refuse',
       ceilings,
     );
-    this.#arriving = new FairCount('downstream.bodies', limits.openBodies, limits.openBodiesPerKey, 'refuse', ceilings);
+    this.#arriving = new FairCount(
+      'downstream.bodies',
+      () => limits.openBodies,
+      () => limits.openBodiesPerKey,
+      'refuse',
+      ceilings,
+    );
   }
 
   count(owner: string, response: ServerResponse): BodyCount {

@@ -23,7 +23,7 @@ export interface BodyRequest {
 
 export interface BodyParts {
   readonly runtime: Runtime;
-  readonly limits: Limits;
+  readonly limits: Pick<Limits, 'bodyBytes' | 'bodyMs'>;
   readonly bodies: Bodies;
 }
 

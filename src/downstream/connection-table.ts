@@ -81,7 +81,8 @@ export class ConnectionTable {
   constructor(parts: ConnectionTableParts) {
     this.#parts = parts;
     const { runtime, limits, name } = parts;
-    this.#places = new CappedCount(`downstream.connections.${name}`, limits.connections, 'refuse', runtime.ceilings);
+    const max = () => limits.connections;
+    this.#places = new CappedCount(`downstream.connections.${name}`, max, 'refuse', runtime.ceilings);
   }
 
   get size(): number {

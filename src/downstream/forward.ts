@@ -11,7 +11,7 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from 'node:http';
-import type { Limits } from '../config/limits.ts';
+import { LIMITS, type Limits } from '../config/limits.ts';
 import { KEY_ID_HEADER, ROLE_HEADER, WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
 import { isRefusal, Refusal } from '../model/outcome.ts';
 import type { Principal } from '../model/principal.ts';
@@ -53,11 +53,11 @@ export function createForward(parts: {
   const { runtime, limits, socketPath } = parts;
   // On kept connections, Node's last, empty write of a request can meet an end that control has closed after its
   // answer, and the answer is lost (measured: once in some thousand requests on a busy machine).
-  const agent = new Agent({ keepAlive: true, maxSockets: limits.adminRequests, maxFreeSockets: KEPT });
+  const agent = new Agent({ keepAlive: true, maxSockets: LIMITS.adminRequests.max, maxFreeSockets: KEPT });
   const inside = new FairCount(
     'downstream.forwards',
-    limits.adminRequests,
-    limits.adminRequestsPerKey,
+    () => limits.adminRequests,
+    () => limits.adminRequestsPerKey,
     'refuse',
     runtime.ceilings,
   );
@@ -113,7 +113,7 @@ export function createForward(parts: {
         finish();
       });
       if (method !== 'POST') return onward(EMPTY);
-      const bounds = { ...limits, bodyBytes: limits.adminBodyBytes };
+      const bounds = { bodyBytes: limits.adminBodyBytes, bodyMs: limits.bodyMs };
       readBody({ request, response, authorized }, { runtime, limits: bounds, bodies: parts.bodies }, (body) => {
         if (!isRefusal(body)) return onward(body);
         writeApiRefusal(request, response, adminWords(body, limits));

@@ -81,7 +81,7 @@ const nothing = (): void => {};
 
 export function createLegacySse(parts: LegacySseParts): LegacySse {
   const { runtime, limits, slot, pipeline, admission, catalog, sessions, questions, streams, peers } = parts;
-  const open = new CappedMap<string, Open>('downstream.old-sse', limits.streams, 'refuse', runtime.ceilings);
+  const open = new CappedMap<string, Open>('downstream.old-sse', () => limits.streams, 'refuse', runtime.ceilings);
 
   function targetOf(segment: string): PathTarget | undefined {
     return segment === '' ? { kind: 'all' } : catalog.resolvePath(segment);

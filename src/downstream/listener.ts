@@ -17,6 +17,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { pageHeaders } from './cors.ts';
+import { followTimeouts } from './follow-timeouts.ts';
 import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from './guarded-http.ts';
 import { watchHalfClosed } from './half-closed.ts';
 import { refuseRequest } from './http-answer.ts';
@@ -100,9 +101,6 @@ export function createListener(parts: ListenerParts): Listener {
   const refused = new Set<Socket>(); // bounded by: BEING_REFUSED
   const server = createServer({
     connectionsCheckingInterval: CHECK_MS,
-    headersTimeout: limits.headersMs,
-    requestTimeout: Math.max(limits.requestMs, limits.headersMs),
-    keepAliveTimeout: limits.keepAliveMs,
     maxHeaderSize: MAX_HEADER_BYTES,
     noDelay: true,
     // Repeated lines form a list (`header-values.ts`); Node would keep the first Host, Authorization or Content-Type.
@@ -112,6 +110,7 @@ export function createListener(parts: ListenerParts): Listener {
     ...classes,
   });
   guardEmitter(runtime, server, undefined);
+  followTimeouts(server, limits);
   // Older versions of Node drop further headers, perhaps a proxy's, without a refusal; one more shows that.
   server.maxHeadersCount = limits.headers + 1;
   // A client may close its half and wait for the answer.

@@ -83,7 +83,7 @@ export class Pacing {
     this.#limits = limits;
     this.#keys = keys;
     // At most one request of a connection waits: to be started, or to continue with its body.
-    this.#waiting = new CappedCount('downstream.waiting', 2 * limits.connections, 'refuse', runtime.ceilings);
+    this.#waiting = new CappedCount('downstream.waiting', () => 2 * limits.connections, 'refuse', runtime.ceilings);
   }
 
   /** Number of requests that wait for their turn. */

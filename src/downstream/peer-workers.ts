@@ -89,7 +89,13 @@ interface Onward {
 }
 
 export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerWorkersParts): PeerWorkers {
-  const inside = new FairCount('downstream.siblings', AT_ONCE, limits.forwardedPerKey, 'refuse', runtime.ceilings);
+  const inside = new FairCount(
+    'downstream.siblings',
+    AT_ONCE,
+    () => limits.forwardedPerKey,
+    'refuse',
+    runtime.ceilings,
+  );
 
   /** Returns undefined when it cannot be passed on, or too many are pending. */
   function reach(request: IncomingMessage, { slot, owner, body }: Onto): Onward | undefined {

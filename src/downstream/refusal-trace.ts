@@ -50,7 +50,11 @@ export function createRefusalTraces({ runtime, limits }: { runtime: Runtime; lim
 
   function mayWrite(address: string): boolean {
     const nowMs = runtime.clock.nowMs();
-    return buckets.of(address).take(nowMs) && all.take(nowMs);
+    const { refusalLinesPerAddress, refusalLinesPerMinute } = limits;
+    const own = buckets.of(address);
+    own.setRate(refusalLinesPerAddress / 60, refusalLinesPerAddress);
+    all.setRate(refusalLinesPerMinute / 60, refusalLinesPerMinute);
+    return own.take(nowMs) && all.take(nowMs);
   }
 
   function record(address: string, refusal: Refusal, request: IncomingMessage | undefined): void {

@@ -187,7 +187,7 @@ export interface Streams {
 
 export function createStreams(parts: { runtime: Runtime; limits: Limits }): Streams {
   const { runtime, limits } = parts;
-  const bounds = { max: limits.streams, share: limits.streamsPerKey };
+  const bounds = { max: () => limits.streams, share: () => limits.streamsPerKey };
   // An evicted stream was the oldest one of the owner that holds most.
   const streams = new FairMap<SseStream, SseStream>(
     'downstream.streams',

@@ -56,21 +56,24 @@ export function watchUnreachableClients({ runtime, limits, sockets }: Unreachabl
     if (count > 0) runtime.bus.publish({ type: 'clients-vanished', connections: count });
   }
 
-  return runtime.timers.every(limits.vanishedLookMs, () => {
-    if (isLooking || sockets()[Symbol.iterator]().next().done) return;
-    isLooking = true;
-    runtime.scope.run('vanished clients', async () => {
-      try {
-        await look();
-      } catch (fault) {
-        // On a busy machine the read may time out: that is published as `wait-expired`, and the next check is soon
-        // enough.
-        if (!(fault instanceof HubError) || fault.code !== 'wait-expired') throw fault;
-      } finally {
-        isLooking = false;
-      }
-    });
-  });
+  return runtime.timers.every(
+    () => limits.vanishedLookMs,
+    () => {
+      if (isLooking || sockets()[Symbol.iterator]().next().done) return;
+      isLooking = true;
+      runtime.scope.run('vanished clients', async () => {
+        try {
+          await look();
+        } catch (fault) {
+          // On a busy machine the read may time out: that is published as `wait-expired`, and the next check is soon
+          // enough.
+          if (!(fault instanceof HubError) || fault.code !== 'wait-expired') throw fault;
+        } finally {
+          isLooking = false;
+        }
+      });
+    },
+  );
 }
 
 /** Returns peers, as `address:port`, to which the kernel keeps retransmitting. `text`: a table of the kernel. */

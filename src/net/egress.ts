@@ -102,7 +102,8 @@ export interface EgressOptions {
 export function createEgress(options: EgressOptions): Egress {
   const { runtime, limits, env } = options;
   const files = createNameFiles(runtime, SYSTEM_NAME_FILES);
-  const resolver = createResolver({ runtime, dnsMs: limits.dnsMs, dns: createDnsAsker(runtime.timers), files });
+  const dnsMs = () => limits.dnsMs;
+  const resolver = createResolver({ runtime, dnsMs, dns: createDnsAsker(runtime.timers), files });
   const proxyFor = proxyRuleFrom(env);
   const authorities = new Authorities(runtime, env.MCPHUB_CA_FILE);
   const decoding = new FairCount('net.decoding', DECODING_BYTES, DECODING_BYTES_EACH, 'refuse', runtime.ceilings);

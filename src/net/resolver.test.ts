@@ -39,7 +39,7 @@ function rig(): Rig {
     candidates: (name) => [name],
     generation: 0,
   };
-  const resolver = createResolver({ runtime: frozen.runtime, dnsMs: 2000, dns, files });
+  const resolver = createResolver({ runtime: frozen.runtime, dnsMs: () => 2000, dns, files });
   const self: Rig = {
     frozen,
     resolver,

@@ -23,8 +23,8 @@ export interface Resolver {
 
 export interface ResolverOptions {
   readonly runtime: Runtime;
-  /** limits.dnsMs */
-  readonly dnsMs: number;
+  /** Returns limits.dnsMs. */
+  readonly dnsMs: () => number;
   readonly dns: DnsAsker;
   readonly files: NameFiles;
 }
@@ -89,7 +89,7 @@ class CachingResolver implements Resolver {
   }
 
   readonly lookup: LookupFunction = (name, options, callback) => {
-    const deadline = this.#options.runtime.deadline(this.#options.dnsMs);
+    const deadline = this.#options.runtime.deadline(this.#options.dnsMs());
     this.resolve(name, deadline).then(
       (all) => {
         deadline[Symbol.dispose]();
@@ -113,7 +113,8 @@ class CachingResolver implements Resolver {
   };
 
   async #await(host: string, stale: readonly Address[] | undefined, deadline: Deadline): Promise<readonly Address[]> {
-    const { runtime, dnsMs } = this.#options;
+    const { runtime } = this.#options;
+    const dnsMs = this.#options.dnsMs();
     const question = this.#question(host);
     using wait = deadline.sooner(stale ? Math.min(FRESHER_MS, dnsMs) : dnsMs);
     try {
@@ -144,7 +145,7 @@ class CachingResolver implements Resolver {
       this.#generation = files.generation;
       dns.renew();
     }
-    using deadline = runtime.deadline(dnsMs);
+    using deadline = runtime.deadline(dnsMs());
     let last: unknown;
     for (const candidate of files.candidates(host)) {
       try {

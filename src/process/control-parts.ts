@@ -11,8 +11,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createAdmin } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
 import { createRoutes } from '../admin/routes.ts';
+import { CurrentLimits } from '../config/current-limits.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
-import { withFormerNames } from '../config/limits.ts';
+import { type Limits, withFormerNames } from '../config/limits.ts';
 import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
 import { createConfigWatcher } from '../control/config-watcher.ts';
@@ -29,6 +30,7 @@ import { type Service, startAll } from '../runtime/service.ts';
 import { waitSummary } from '../runtime/wait-summary.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createTelemetry } from '../telemetry/telemetry.ts';
+import { followLimits } from './follow-limits.ts';
 import type { SupervisorChannel } from './supervisor-channel.ts';
 import { VERSION } from './version.ts';
 
@@ -41,6 +43,9 @@ export interface ControlStart {
   /** Returns undefined while the supervisor has sent none. */
   readonly workerToken: () => string | undefined;
   readonly config: Config;
+  /** The port that is open, and the number of workers. */
+  readonly port: number;
+  readonly workers: number;
   /** Digest of the content of the configuration file. */
   readonly digest: string | undefined;
   /** Where to search for it again. */
@@ -59,7 +64,9 @@ interface Places {
 /** Starts the modules. Returns a function that reads the configuration again. Throws what a module throws. */
 export async function startControl(start: ControlStart, deadline: Deadline): Promise<() => void> {
   const { runtime, env, supervisor, config, digest, search, running, voice } = start;
-  const { limits } = config;
+  const currentLimits = new CurrentLimits(config.limits);
+  const { limits } = currentLimits;
+  followLimits(runtime, currentLimits);
   const places = await makePlaces(env);
   const { runDir } = places;
   const telemetry = createTelemetry({ runtime, role: 'control', slot: 0, limits, env, runDir, version: VERSION });
@@ -76,7 +83,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     config,
     digest,
     load: (until) => loadConfig(search(until)),
-    workers: limits.workers,
+    workers: start.workers,
     broadcast: {
       publish: (snapshot) => relay.publish(snapshot),
       publishKeys(frame) {
@@ -102,17 +109,22 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     onRevisionSeen: (revision) => control.publisher.raiseAbove(revision),
   });
   const keysFile = createKeysFile({ runtime, dir: places.dataDir });
-  // Workers that start later are made from them.
   runtime.bus.listen((event) => {
-    if (event.type === 'config-applied')
-      supervisor.send({ t: 'configured', limits: withFormerNames(control.state.config.limits), lines: [] });
+    if (event.type !== 'config-applied') return;
+    const { limits: configured } = control.state.config;
+    currentLimits.adopt(configured);
+    // Workers that start later are made from them.
+    supervisor.send({ t: 'configured', limits: withFormerNames(configured), lines: [] });
   });
   const isTerminal = env.MCPHUB_TERMINAL === '1';
   const show = isTerminal ? (lines: readonly string[]) => supervisor.send({ t: 'tell', lines }) : undefined;
   const firstKey: Service = {
     name: 'first key',
     async start(until) {
-      await ensureFirstKey({ runtime, limits, env, show, keys: control.keys, dataDir: places.dataDir }, until);
+      await ensureFirstKey(
+        { runtime, port: start.port, env, show, keys: control.keys, dataDir: places.dataDir },
+        until,
+      );
       // Before the relay opens: a worker with its first snapshot must know the first key.
       control.publisher.publishNow();
     },
@@ -124,7 +136,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
     find: async (until) => (await findConfigFile(search(until)))?.file,
     isOn: () => control.state.config.watchConfig,
   });
-  const services = [control, firstKey, keys, relay, adminOf({ ...start, store, control, places }), watch];
+  const services = [control, firstKey, keys, relay, adminOf({ ...start, limits, store, control, places }), watch];
   await startAll(services, runtime, deadline);
   running.push(...services);
   return () =>
@@ -136,21 +148,21 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
 
 function adminOf(parts: {
   readonly runtime: Runtime;
-  readonly config: Config;
+  readonly limits: Limits;
+  readonly port: number;
   readonly store: Store;
   readonly control: ReturnType<typeof createControl>;
   readonly places: Places;
   readonly workerToken: () => string | undefined;
 }): Service {
-  const { runtime, config, store, control, places, workerToken } = parts;
-  const { limits } = config;
+  const { runtime, limits, port, store, control, places, workerToken } = parts;
   const sources = {
     arrivals: { operator: 0, workers: 0, refused: 0 },
     runtime,
     control,
     store,
     version: VERSION,
-    port: limits.port,
+    port,
     startedAtMs: runtime.clock.wallMs(),
     bornMs: runtime.clock.nowMs(),
   };

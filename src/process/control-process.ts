@@ -7,10 +7,10 @@
  */
 import { homedir } from 'node:os';
 import type { LimitFlags } from '../config/limit-values.ts';
-import { withFormerNames } from '../config/limits.ts';
+import { namedLimit, withFormerNames } from '../config/limits.ts';
 import { type Config, formatProblems, type Loaded, type LoadOptions, loadConfig } from '../config/load.ts';
 import { HubError } from '../model/errors.ts';
-import { DESCENDANT_MARK, PROCESS_ENV } from '../model/supervisor-messages.ts';
+import { DESCENDANT_MARK, PROCESS_ENV, type SupervisorMessage } from '../model/supervisor-messages.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { type Service, stopAll } from '../runtime/service.ts';
@@ -33,7 +33,7 @@ export async function runControl(env: Env): Promise<void> {
   const runtime = createRuntime();
   const running: Service[] = []; // bounded by: the rooms of control-parts.ts
   const voice: Service[] = []; // bounded by: telemetry alone
-  const go = Promise.withResolvers<number | undefined>();
+  const go = Promise.withResolvers<(SupervisorMessage & { readonly t: 'go' }) | undefined>();
   let isEnding = false;
   let isAlone = false;
   let reload: (() => void) | undefined;
@@ -57,7 +57,7 @@ export async function runControl(env: Env): Promise<void> {
   const supervisor = openSupervisorChannel({
     drain: (reason) => void end(0, reason),
     reload: () => reload?.(),
-    go: (port) => go.resolve(port),
+    go: (message) => go.resolve(message),
     workerToken: (token) => {
       workerToken = token;
     },
@@ -80,14 +80,16 @@ export async function runControl(env: Env): Promise<void> {
     const { config, digest } = await configured(supervisor, search, deadline);
     // Loading the modules takes several times as long as the supervisor needs to open the port.
     const { startControl } = await import('./control-parts.ts');
-    const port = await runtime.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
-    const onPort = port === undefined ? config : { ...config, limits: { ...config.limits, port } };
+    const open = await runtime.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
     const start = {
       runtime,
       env,
       supervisor,
       search,
-      config: onPort,
+      config,
+      // What the supervisor has, which keeps them when the configuration changes.
+      port: open?.port ?? config.limits.port,
+      workers: namedLimit(open?.limits ?? {}, 'workers') ?? config.limits.workers,
       digest,
       running,
       voice,

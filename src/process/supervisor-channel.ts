@@ -18,7 +18,7 @@ export interface SupervisorHandlers {
   leave?(): void;
   reload?(): void;
   /** The port is open: actions with lasting effects may begin. */
-  go?(port: number): void;
+  go?(message: SupervisorMessage & { readonly t: 'go' }): void;
   /** The control process is ready, for the first time or again. */
   controlReady?(): void;
   /** The token for the workers' socket of the control process; a new one replaces it. */
@@ -43,7 +43,7 @@ export function openSupervisorChannel(handlers: SupervisorHandlers): SupervisorC
       send({ t: 'taken', n: message.n });
     } else if (message.t === 'drain') handlers.drain('the supervisor asked');
     else if (message.t === 'leave') handlers.leave?.();
-    else if (message.t === 'go') handlers.go?.(message.port);
+    else if (message.t === 'go') handlers.go?.(message);
     else if (message.t === 'control-ready') handlers.controlReady?.();
     else if (message.t === 'worker-token') handlers.workerToken?.(message.token);
     else if (message.t === 'reload') handlers.reload?.();

@@ -1,4 +1,5 @@
 /** Selects the transport for a server; the only place that knows all kinds. */
+import { limitsAtConnect } from '../config/current-limits.ts';
 import type { Limits } from '../config/limits.ts';
 import type { ServerSpec } from '../model/snapshot.ts';
 import type { Egress } from '../net/egress.ts';
@@ -29,8 +30,9 @@ export interface TransportDeps {
   readonly sessions: SessionMemory;
 }
 
-export function transportMaker(deps: TransportDeps): TransportMaker {
+export function transportMaker(parts: TransportDeps): TransportMaker {
   return (spec, events, isShared) => {
+    const deps = { ...parts, limits: limitsAtConnect(parts.limits) };
     const { transport } = spec;
     if (transport.kind === 'stdio') return createStdioTransport({ ...deps, spec, process: transport, events });
     if (transport.kind === 'sse') return createSseTransport({ ...deps, spec, sse: transport, events });

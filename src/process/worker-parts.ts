@@ -16,7 +16,8 @@ import { resolveView } from '../call/resolve-view.ts';
 import { everybodyOf } from '../call/updates.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { buildListingInTurns } from '../catalog/listing.ts';
-import { type Limits, limitsFrom, namedLimit } from '../config/limits.ts';
+import type { CurrentLimits } from '../config/current-limits.ts';
+import { limitsFrom } from '../config/limits.ts';
 import { Bodies } from '../downstream/bodies.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
@@ -59,7 +60,7 @@ import type { TransportMaker } from './transport-factory.ts';
 
 export interface WorkerPartsOptions {
   readonly runtime: Runtime;
-  readonly limits: Limits;
+  readonly currentLimits: CurrentLimits;
   readonly slot: number;
   readonly version: string;
   readonly runDir: string;
@@ -109,21 +110,20 @@ export interface WorkerParts {
 const LISTING_MS = 10_000;
 
 export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
-  const { runtime, limits, slot, version, runDir, snapshots, workerToken } = options;
+  const { runtime, currentLimits, slot, version, runDir, snapshots, workerToken } = options;
+  const { limits } = currentLimits;
   const seals = createKeyRing(options.secrets);
   const sessions = createSessions({ runtime, limits, keyRing: seals });
   const pressure = watchPressure(runtime, options.gauges);
   const admission = createAdmission({ runtime, limits, pressure });
-  const failures = createFailureLog(runtime, limits.servers);
+  const failures = createFailureLog(runtime, () => limits.servers);
   const keys = createKeyAuthenticator({ runtime, limits, snapshots });
   const catalog = createCatalog({ runtime, limits });
   const preferences = createSessionPreferences({ runtime, limits });
   const peerSocket = (peer: number) => join(runDir, socketName('hub', peer));
   const { predecessor } = options;
-  /** A worker that starts before there is a snapshot does not know how many there are. */
   const others = (): readonly string[] => {
-    const length = namedLimit(snapshots.current.limits, 'workers') ?? limits.workers;
-    const slots = Array.from({ length }, (_, at) => at + 1);
+    const slots = Array.from({ length: limits.workers }, (_, at) => at + 1);
     const sockets = slots.filter((other) => other !== slot).map(peerSocket);
     return predecessor === undefined ? sockets : [predecessor, ...sockets];
   };
@@ -163,7 +163,7 @@ export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
       return building.soon();
     }
     if (!snapshots.swap(snapshot)) return;
-    Object.assign(limits, limitsFrom(snapshot.limits));
+    currentLimits.adopt(limitsFrom(snapshot.limits));
     own.swapped(snapshot, source);
     registry.apply(snapshot.servers);
     if (source === 'control' && isSameShape(before, snapshot)) building.soon();

@@ -3,11 +3,9 @@
  * Guarantees: serves from the snapshot on disk while control is unavailable; on stop it is first not ready, running calls may finish, and
  * everything ends by `stopMs`; if the supervisor exits, it ends its servers' processes and itself.
  */
-import { chmod, link, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, link, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { connectionsWithin } from '../config/descriptors.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
-import { limitsFrom } from '../config/limits.ts';
 import { HubError } from '../model/errors.ts';
 import { proxySecrets, secretValuesOf } from '../model/secret-values.ts';
 import { SnapshotHolder } from '../model/snapshot.ts';
@@ -35,7 +33,6 @@ import { createTelemetry } from '../telemetry/telemetry.ts';
 import { WorkerHandover } from '../upstream/worker-handover.ts';
 import { enableCompileCache } from './compile-cache.ts';
 import { createDrain } from './drain.ts';
-import { envLimits } from './env-limits.ts';
 import { faultHooks } from './fault-hooks.ts';
 import { holdMessages } from './held-messages.ts';
 import { endOrphanedControl } from './orphaned-processes.ts';
@@ -44,13 +41,12 @@ import { reportStates } from './state-reports.ts';
 import { openSupervisorChannel } from './supervisor-channel.ts';
 import { transportMaker } from './transport-factory.ts';
 import { VERSION } from './version.ts';
+import { workerLimits } from './worker-limits.ts';
 import { createWorkerParts, type WorkerParts } from './worker-parts.ts';
 
 const BOOT_MS = 10_000;
 /** Time limit in ms until the configuration is read and the port is open. */
 const GO_MS = 30_000;
-/** Open descriptors of a worker with a few servers, besides connections (48, measured). */
-const OWN_DESCRIPTORS = 56;
 /** A replacement worker takes over when its servers are up, or after this time in ms. */
 const WARM_MS = 10_000;
 const WARM_LOOK_MS = 50;
@@ -72,10 +68,8 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
 
   const file = createSnapshotFile({ runtime, dir: dataDir, slot });
   const fromDisk = await file.read(boot);
-  // The snapshot on disk is of an earlier run, and missing on the first one.
-  const configured = limitsFrom({ ...envLimits(env), ...fromDisk?.limits, ...go?.limits });
-  const connections = connectionsWithin(configured.connections, await limitsText(runtime, boot), OWN_DESCRIPTORS);
-  const limits = { ...configured, connections };
+  const currentLimits = await workerLimits({ runtime, env, fromDisk, go }, boot);
+  const { limits } = currentLimits;
   const telemetry = createTelemetry({ runtime, role: 'hub', slot, limits, env, runDir, version: VERSION });
   await telemetry.start(boot);
 
@@ -116,7 +110,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   });
   const parts: WorkerParts = createWorkerParts({
     runtime,
-    limits,
+    currentLimits,
     slot,
     version: VERSION,
     runDir,
@@ -256,12 +250,6 @@ async function keepName(runtime: Runtime, from: string, to: string, deadline: De
       () => undefined,
     );
   return runtime.waits.for(kept, { label: 'service-start', owner: to, deadline });
-}
-
-/** Returns an empty string on a system without /proc. */
-async function limitsText(runtime: Runtime, deadline: Deadline): Promise<string> {
-  const read = readFile('/proc/self/limits', 'utf8').catch(() => '');
-  return runtime.waits.for(read, { label: 'service-start', owner: 'descriptors', deadline });
 }
 
 /** Settles when no server is starting any more; servers that stay down do not delay the replacement. */

@@ -8,7 +8,7 @@ test('returns whole lines in order, wherever the chunks are split', () => {
   fc.assert(
     fc.property(fc.array(line), fc.array(fc.nat({ max: 40 })), (words, cuts) => {
       const bytes = Buffer.from(words.map((word) => `${word}\n`).join(''));
-      const lines = new LineSplitter(1_000_000);
+      const lines = new LineSplitter(() => 1_000_000);
       const seen: string[] = [];
       let at = 0;
       for (const cut of [...cuts, bytes.length]) {
@@ -29,7 +29,7 @@ test('returns whole lines in order, wherever the chunks are split', () => {
 
 test('skips a line above the limit, counts it once and returns the next line', () => {
   for (const size of [1, 2, 3, 100]) {
-    const lines = new LineSplitter(4);
+    const lines = new LineSplitter(() => 4);
     const seen: string[] = [];
     const bytes = Buffer.from('abcd\nabcde\nxy\nabcdefghijkl\n\nz\n');
     let tooLong = 0;

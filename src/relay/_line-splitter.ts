@@ -5,13 +5,13 @@
 const NEWLINE = 0x0a;
 
 export class LineSplitter {
-  readonly #maxBytes: number;
+  readonly #maxBytes: () => number;
   #parts: Buffer[] = []; // bounded by: maxBytes
   #bytes = 0;
   /** Skipping an oversized line until its end. */
   #skips = false;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: () => number) {
     this.#maxBytes = maxBytes;
   }
 
@@ -26,7 +26,7 @@ export class LineSplitter {
         this.#skips = false;
         continue;
       }
-      if (this.#bytes + piece.length > this.#maxBytes) tooLong += 1;
+      if (this.#bytes + piece.length > this.#maxBytes()) tooLong += 1;
       else if (this.#bytes + piece.length > 0)
         each(this.#parts.length === 0 ? piece : Buffer.concat([...this.#parts.splice(0), piece]));
       this.#drop();
@@ -35,7 +35,7 @@ export class LineSplitter {
     if (rest.length === 0 || this.#skips) return tooLong;
     this.#parts.push(rest);
     this.#bytes += rest.length;
-    if (this.#bytes <= this.#maxBytes) return tooLong;
+    if (this.#bytes <= this.#maxBytes()) return tooLong;
     this.#drop();
     this.#skips = true;
     return tooLong + 1;

@@ -30,7 +30,12 @@ export class ListingSender {
   constructor(parts: ListingSenderParts) {
     this.#parts = parts;
     const { limits, runtime } = parts;
-    this.#listings = new CappedMap<string, Listing>('relay.listings', limits.servers, 'drop-oldest', runtime.ceilings);
+    this.#listings = new CappedMap<string, Listing>(
+      'relay.listings',
+      () => limits.servers,
+      'drop-oldest',
+      runtime.ceilings,
+    );
   }
 
   put(listing: Listing): void {

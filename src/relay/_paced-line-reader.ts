@@ -12,7 +12,7 @@ const TURN_BYTES = 64 * 1024;
 
 interface PacedLineReaderParts {
   readonly runtime: Runtime;
-  readonly maxBytes: number;
+  readonly maxBytes: () => number;
   /** Owner of the waits. */
   readonly owner: string;
   /** Must not throw. */

@@ -2,7 +2,7 @@
  * Queues session records for one worker and writes them only as fast as it reads, so that they never delay a snapshot.
  * Guarantees: only the newest record of a session waits; the queue has the same limit as the records of control.
  */
-import type { ContainerLimits } from '../runtime/capped.ts';
+import type { ContainerLimits, MaxSize } from '../runtime/capped.ts';
 import { FairMap } from '../runtime/shares.ts';
 import { encodeMessage, type SessionRecord } from './relay-messages.ts';
 
@@ -14,7 +14,7 @@ const MAX_UNREAD_BYTES = 512 * 1024;
 export class SessionRecordOutbox implements Disposable {
   readonly #pending: FairMap<string, SessionRecord>;
 
-  constructor(max: number, ceilings: ContainerLimits) {
+  constructor(max: MaxSize, ceilings: ContainerLimits) {
     // Control has already applied the limits for each key.
     this.#pending = new FairMap('relay.mark-outbox', { max, share: max }, 'evict-greediest', ceilings);
   }

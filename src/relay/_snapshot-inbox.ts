@@ -8,7 +8,7 @@ import { RowsInbox } from './listing-lines.ts';
 import type { CatalogMessage, ControlMessage } from './relay-messages.ts';
 
 interface SnapshotInboxParts {
-  readonly maxBytes: number;
+  readonly maxBytes: () => number;
   /** Returns the worker's snapshot; absent = the last one assembled here. */
   readonly current: (() => Snapshot) | undefined;
   /** Returns the worker's newest listing of a server. */

@@ -58,7 +58,7 @@ export function createKeysClient(parts: {
     if (!isRunning || socket) return;
     const attempt = connect(parts.socketPath);
     socket = attempt;
-    const lines = new LineSplitter(limits.snapshotBytes);
+    const lines = new LineSplitter(() => limits.snapshotBytes);
     const connectTimer = runtime.timers.after(CONNECT_TIMEOUT_MS, () => {
       if (attempt.connecting) attempt.destroy();
     });

@@ -92,7 +92,7 @@ export function createKeysServer(parts: {
   function accept(socket: Socket): void {
     const line: WorkerConnection = { socket, worker: undefined, isBehind: false };
     if (!connections.set(socket, line)) return void socket.destroy();
-    const reader = new LineSplitter(MAX_MESSAGE_BYTES);
+    const reader = new LineSplitter(() => MAX_MESSAGE_BYTES);
     socket.on('data', (chunk) => {
       reader.push(chunk, (text) => {
         const message = parseMessage<KeysWorkerMessage>(text);

@@ -56,12 +56,12 @@ export function withoutRows({ tools, prompts, resources, templates, ...listing }
 
 /** Collects the rows of one listing. */
 export class RowsInbox {
-  readonly #maxBytes: number;
+  readonly #maxBytes: () => number;
   #of: ListingVersion | undefined;
   #rows = new Map<ListName, object[]>(); // bounded by: maxBytes
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: () => number) {
     this.#maxBytes = maxBytes;
   }
 
@@ -69,7 +69,7 @@ export class RowsInbox {
   add({ server, version, list, rows }: RowsMessage, bytes: number): boolean {
     if (this.#of?.server !== server || this.#of.version !== version) this.#clear({ server, version });
     this.#bytes += bytes;
-    if (this.#bytes > this.#maxBytes) {
+    if (this.#bytes > this.#maxBytes()) {
       this.#rows.clear();
       return false;
     }

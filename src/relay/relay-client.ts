@@ -71,9 +71,9 @@ export interface RelayClientParts {
 
 export function createRelayClient(parts: RelayClientParts): RelayClient {
   const { runtime, limits } = parts;
-  const facts = new CappedQueue<HubEvent>('relay.facts', limits.factsQueue, 'drop-oldest', runtime.ceilings);
+  const facts = new CappedQueue<HubEvent>('relay.facts', () => limits.factsQueue, 'drop-oldest', runtime.ceilings);
   const listings = new ListingSender({ runtime, limits, ready, onSent: flush });
-  const recordBounds = { max: limits.tombstones, share: limits.tombstonesPerKey };
+  const recordBounds = { max: () => limits.tombstones, share: () => limits.tombstonesPerKey };
   const evicts = 'evict-greediest';
   const records = new FairMap<string, SessionRecord>('relay.marks', recordBounds, evicts, runtime.ceilings);
   const used = new CappedMap<string, true>('relay.used', USED_KEYS, 'drop-oldest', runtime.ceilings);
@@ -87,7 +87,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
   let dropped = 0;
   let running = false;
   const inbox = new SnapshotInbox({
-    maxBytes: limits.snapshotBytes,
+    maxBytes: () => limits.snapshotBytes,
     current: parts.current,
     listing: (server) => listings.get(server) ?? parts.listing?.(server),
     onKnown: (server, digest) => listings.confirm(server, digest),
@@ -176,7 +176,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     attempt.on('connect', connectionOpened);
     attempt.on('drain', flush);
     new PacedLineReader(attempt, {
-      ...{ runtime, maxBytes: limits.snapshotBytes, owner: 'control' },
+      ...{ runtime, maxBytes: () => limits.snapshotBytes, owner: 'control' },
       onLine(line) {
         const message = parseMessage<ControlMessage>(line);
         if (message) guarded(() => receive(message, line.length));

@@ -163,8 +163,8 @@ export function createRelayServer(parts: {
       socket,
       outbox: new WorkerOutbox({ runtime, socket, snapshot: snapshotParts, disconnect: disconnectSlow }),
       rowBytes: 0,
-      records: new SessionRecordOutbox(limits.tombstones, runtime.ceilings),
-      rows: new RowsInbox(limits.snapshotBytes),
+      records: new SessionRecordOutbox(() => limits.tombstones, runtime.ceilings),
+      rows: new RowsInbox(() => limits.snapshotBytes),
       slot: undefined,
       hello: undefined,
     };
@@ -173,7 +173,7 @@ export function createRelayServer(parts: {
       if (connection.slot === undefined) disconnect(connection, `sent no hello within ${HELLO_TIMEOUT_MS} ms`);
     });
     new PacedLineReader(socket, {
-      ...{ runtime, maxBytes: limits.snapshotBytes, owner: 'a worker' },
+      ...{ runtime, maxBytes: () => limits.snapshotBytes, owner: 'a worker' },
       onLine(line) {
         const message = parseMessage<WorkerMessage>(line);
         if (!message) disconnect(connection, 'sent an invalid message');

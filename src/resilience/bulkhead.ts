@@ -11,8 +11,9 @@ import type { Deadline } from '../runtime/deadline.ts';
 import { Holdings } from '../runtime/holdings.ts';
 
 export interface BulkheadOptions {
-  readonly inside: number;
-  readonly waiting: number;
+  /** Functions read a maximum that may change; a lower one admits nobody until enough places are free. */
+  readonly inside: number | (() => number);
+  readonly waiting: number | (() => number);
   /** Creates the refusal when a caller is refused or its wait ends. */
   readonly refusal: (why: 'full' | 'waited', inside: number, waiting: number) => Refusal;
 }
@@ -56,6 +57,8 @@ interface Waiter {
 
 export class Bulkhead {
   readonly #options: BulkheadOptions;
+  readonly #maxInside: () => number;
+  readonly #maxWaiting: () => number;
   /** Waiters by key; keys are in the order of their next turn. */
   readonly #queues = new Map<string, Waiter[]>(); // bounded by: twice `waiting`: those that left are dropped when they are the greater part
   /** Number of waiters per key. */
@@ -68,7 +71,10 @@ export class Bulkhead {
   #waiting = 0;
 
   constructor(options: BulkheadOptions) {
+    const { inside, waiting } = options;
     this.#options = options;
+    this.#maxInside = typeof inside === 'number' ? () => inside : inside;
+    this.#maxWaiting = typeof waiting === 'number' ? () => waiting : waiting;
   }
 
   get inside(): number {
@@ -81,7 +87,7 @@ export class Bulkhead {
 
   /** Returns true when the queue has room, or another key has more waiters than this one would have. */
   hasPlace(key: string): boolean {
-    return this.#waiting < this.#options.waiting || this.#held.most > this.#held.of(key) + 1;
+    return this.#waiting < this.#maxWaiting() || this.#held.most > this.#held.of(key) + 1;
   }
 
   /** Returns the refusal of a full bulkhead. */
@@ -93,21 +99,21 @@ export class Bulkhead {
   enter(deadline: Deadline, key: string): Outcome<Permit> | Promise<Outcome<Permit>> {
     const permit = this.tryEnter(key);
     if (permit) return permit;
-    if (this.#waiting >= this.#options.waiting && !this.#makePlace(key)) return this.refuse();
+    if (this.#waiting >= this.#maxWaiting() && !this.#makePlace(key)) return this.refuse();
     if (deadline.ended !== undefined) return this.#options.refusal('waited', this.#inside, this.#waiting);
     return new Promise((resolve) => this.#queue(deadline, key, resolve));
   }
 
   /** Returns a permit when there is room for this key now and no waiter could use it; never waits. */
   tryEnter(key: string): Permit | undefined {
-    if (this.#inside >= this.#options.inside || !this.#mayHold(key)) return undefined;
+    if (this.#inside >= this.#maxInside() || !this.#mayHold(key)) return undefined;
     // Keys that wait although there is room have used up their share.
     return this.#waiting === 0 || this.#held.of(key) === 0 ? this.#permit(key) : undefined;
   }
 
   /** Returns false when the key holds as many places as one key may at the current load. */
   #mayHold(key: string): boolean {
-    const { inside } = this.#options;
+    const inside = this.#maxInside();
     if (inside < SHARED_FROM || this.#inside + 1 <= inside * NEARLY_FULL) return true;
     const holds = this.#holders.get(key)?.places ?? 0;
     return holds === 0 || holds + 1 <= Math.floor(inside / (this.#holders.size + 1));
@@ -189,7 +195,7 @@ export class Bulkhead {
 
   /** Gives a free place to the next key in turn that may hold one more; that key then goes to the end of the order. */
   #admit(): void {
-    while (this.#inside < this.#options.inside) {
+    while (this.#inside < this.#maxInside()) {
       const turn = this.#nextTurn();
       if (!turn) return;
       const [key, queue] = turn;

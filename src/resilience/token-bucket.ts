@@ -9,8 +9,8 @@ export interface TokenBucketOptions {
 }
 
 export class TokenBucket {
-  readonly #perMs: number;
-  readonly #burst: number;
+  #perMs: number;
+  #burst: number;
   #tokens: number;
   #atMs: number;
 
@@ -19,6 +19,15 @@ export class TokenBucket {
     this.#burst = Math.max(1, options.burst);
     this.#tokens = this.#burst;
     this.#atMs = options.nowMs;
+  }
+
+  /** Changes the rate. Keeps the tokens, as far as the new burst allows. */
+  setRate(perSecond: number, burst: number): void {
+    const perMs = perSecond / 1000;
+    if (perMs === this.#perMs) return;
+    this.#perMs = perMs;
+    this.#burst = Math.max(1, burst);
+    this.#tokens = Math.min(this.#tokens, this.#burst);
   }
 
   /** True when a token was available at the last check, and therefore still is. */

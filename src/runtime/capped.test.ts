@@ -98,3 +98,73 @@ test('containers of one name are summed on the page, and leave it when put away'
   b[Symbol.dispose]();
   assert.equal(ceilings.table()[0]?.max, 3);
 });
+
+test('a container follows a maximum that changes: growing counts at once, shrinking drops or refuses as its rule says', () => {
+  let max = 3;
+  const size = (): number => max;
+  const ceilings = new ContainerLimits();
+  const dropped: number[] = [];
+  const forgetting = new CappedMap<number, number>('forgetting', size, 'drop-oldest', ceilings, (key) =>
+    dropped.push(key),
+  );
+  const refusing = new CappedMap<number, number>('refusing', size, 'refuse', ceilings);
+  const oldestFirst = new CappedQueue<number>('queue', size, 'drop-oldest', ceilings);
+  const slots = new CappedSlots<number>('slots', size, ceilings);
+  const count = new CappedCount('count', size, 'refuse', ceilings);
+  using _ = new CappedCount('fixed', 3, 'refuse', ceilings);
+  const fill = (upTo: number): boolean[][] =>
+    Array.from({ length: upTo }, (_, key) => [
+      forgetting.set(key, key),
+      refusing.set(key, key),
+      slots.add(key) >= 0,
+      count.take(),
+    ]);
+  for (let key = 0; key < 4; key += 1) oldestFirst.push(key);
+  fill(3);
+  max = 5;
+  assert.equal(count.take(), false, 'not before the containers are told');
+  ceilings.resize();
+  assert.equal(count.take(2), true);
+  assert.equal(slots.add(9) >= 0, true);
+  assert.equal(refusing.set(9, 9), true);
+  assert.equal(forgetting.set(9, 9), true);
+  assert.deepEqual(dropped, []);
+  max = 1;
+  ceilings.resize();
+  assert.deepEqual(
+    ceilings.table().map((row) => [row.name, row.size, row.max]),
+    [
+      ['count', 5, 1],
+      ['fixed', 0, 3],
+      ['forgetting', 4, 1],
+      ['queue', 3, 1],
+      ['refusing', 4, 1],
+      ['slots', 4, 1],
+    ],
+  );
+  assert.deepEqual([count.take(), slots.add(1), refusing.set(10, 1)], [false, -1, false], 'nothing above it grows');
+  assert.equal(refusing.set(9, 8), true, 'what is in there stays, and can be changed');
+  forgetting.set(10, 10);
+  assert.equal(forgetting.size, 4);
+  assert.equal([...ceilings.shrinkSteps()].length, 0, 'a few entries take one step');
+  assert.deepEqual([forgetting.size, dropped], [1, [0, 1, 2, 9]]);
+  assert.deepEqual([refusing.size, slots.size, count.size], [4, 4, 5], 'what a rule does not drop stays');
+  oldestFirst.push(7);
+  assert.deepEqual([...oldestFirst.values()], [7]);
+  count.give(5);
+  assert.deepEqual([count.take(), count.take()], [true, false], 'until it has shrunk');
+});
+
+test('a large container shrinks in many steps, each of a few entries', () => {
+  let max = 1000;
+  const ceilings = new ContainerLimits();
+  const map = new CappedMap<number, number>('m', () => max, 'drop-oldest', ceilings);
+  for (let key = 0; key < 1000; key += 1) map.set(key, key);
+  max = 10;
+  ceilings.resize();
+  const sizes = [1000];
+  for (const _ of ceilings.shrinkSteps()) sizes.push(map.size);
+  assert.equal(map.size, 10);
+  const drops = sizes.slice(1).map((size, at) => (sizes[at] ?? 0) - size);
+  assert.ok(drops.length > 10 && Math.max(...drops) <= 100, `${drops}`);
+});

@@ -1,13 +1,14 @@
 /**
  * Containers with a maximum size. Each has a name, a maximum and a rule for overflow, and is listed by GET
  * /api/ceilings.
- * Guarantees: `size` never exceeds `max`; overflow is counted; every operation is O(1).
+ * Guarantees: `size` never exceeds `max`, except after `max` was lowered, and does not grow then; overflow is counted;
+ * every operation is O(1).
  */
 
-import { Capped, type ContainerLimits, type OverflowRule } from './container-limits.ts';
+import { Capped, type ContainerLimits, type MaxSize, type OverflowRule } from './container-limits.ts';
 import { type Linked, UseOrder } from './use-order.ts';
 
-export { type ContainerLimitRow, ContainerLimits } from './container-limits.ts';
+export { type ContainerLimitRow, ContainerLimits, type MaxSize } from './container-limits.ts';
 
 interface Entry<K, V> extends Linked<Entry<K, V>> {
   readonly key: K;
@@ -24,7 +25,7 @@ export class CappedMap<K, V> extends Capped {
   /** `dropped` is called for entries that overflow dropped, not for `delete`. */
   constructor(
     name: string,
-    max: number,
+    max: MaxSize,
     rule: 'refuse' | 'drop-oldest',
     ceilings: ContainerLimits,
     dropped?: (key: K, value: V) => void,
@@ -58,11 +59,10 @@ export class CappedMap<K, V> extends Capped {
       return true;
     }
     if (this.#entries.size >= this.max) {
-      this.overflowed += 1;
-      const oldest = this.#order?.oldest;
-      if (oldest === undefined) return false;
-      this.delete(oldest.key);
-      this.#dropped?.(oldest.key, oldest.value);
+      if (!this.#dropOldest()) {
+        this.overflowed += 1;
+        return false;
+      }
     }
     const entry: Entry<K, V> = { key, value, older: undefined, newer: undefined };
     this.#order?.append(entry);
@@ -80,6 +80,20 @@ export class CappedMap<K, V> extends Capped {
   clear(): void {
     this.#entries.clear();
     this.#order?.clear();
+  }
+
+  override shrink(most: number): boolean {
+    for (let left = most; left > 0; left -= 1) if (this.#entries.size <= this.max || !this.#dropOldest()) return false;
+    return true;
+  }
+
+  #dropOldest(): boolean {
+    const oldest = this.#order?.oldest;
+    if (oldest === undefined) return false;
+    this.overflowed += 1;
+    this.delete(oldest.key);
+    this.#dropped?.(oldest.key, oldest.value);
+    return true;
   }
 
   keys(): MapIterator<K> {
@@ -101,7 +115,7 @@ export class CappedQueue<T> extends Capped {
   #head = 0;
   readonly #dropOldest: boolean;
 
-  constructor(name: string, max: number, rule: 'refuse' | 'drop-oldest', ceilings: ContainerLimits) {
+  constructor(name: string, max: MaxSize, rule: 'refuse' | 'drop-oldest', ceilings: ContainerLimits) {
     super(name, max, rule, ceilings);
     this.#dropOldest = rule === 'drop-oldest';
   }
@@ -110,10 +124,10 @@ export class CappedQueue<T> extends Capped {
     return this.#items.length - this.#head;
   }
 
-  /** Returns false when the queue is full: the new item was refused, or the oldest was dropped for it. */
+  /** Returns false when the queue is full: the new item was refused, or older ones were dropped for it. */
   push(item: T): boolean {
     let fits = true;
-    if (this.size >= this.max) {
+    while (this.size >= this.max) {
       this.overflowed += 1;
       if (!this.#dropOldest) return false;
       this.shift();
@@ -159,7 +173,7 @@ export class CappedSlots<T> extends Capped {
   readonly #free: number[] = []; // bounded by: max
   #used = 0;
 
-  constructor(name: string, max: number, ceilings: ContainerLimits) {
+  constructor(name: string, max: MaxSize, ceilings: ContainerLimits) {
     super(name, max, 'refuse', ceilings);
   }
 
@@ -207,7 +221,7 @@ export class CappedSlots<T> extends Capped {
 export class CappedCount extends Capped {
   #count = 0;
 
-  constructor(name: string, max: number, rule: OverflowRule, ceilings: ContainerLimits) {
+  constructor(name: string, max: MaxSize, rule: OverflowRule, ceilings: ContainerLimits) {
     super(name, max, rule, ceilings);
   }
 

@@ -20,8 +20,8 @@ export const systemClock: Clock = {
 export interface Timers {
   /** Runs `fn` once after `ms`. Disposing stops it. */
   after(ms: number, fn: () => void): Disposable;
-  /** Runs `fn` every `ms`, varied by `jitter` (a fraction: 0.1 = ±10 %). Disposing stops it. */
-  every(ms: number, fn: () => void, jitter?: number): Disposable;
+  /** Runs `fn` every `ms`, read anew each time, varied by `jitter` (a fraction: 0.1 = ±10 %). Disposing stops it. */
+  every(ms: number | (() => number), fn: () => void, jitter?: number): Disposable;
   /**
    * Runs `fn` once after the sockets that are ready now, before the loop polls again. Keeps the process alive until
    * then.
@@ -66,7 +66,8 @@ export function createSystemTimers(): Timers {
       };
       function arm(): void {
         clearTimeout(timer);
-        const restMs = Math.min(ms * (1 + jitter * (Math.random() * 2 - 1)), MAX_TIMER_MS);
+        const everyMs = typeof ms === 'number' ? ms : ms();
+        const restMs = Math.min(everyMs * (1 + jitter * (Math.random() * 2 - 1)), MAX_TIMER_MS);
         task.dueMs = performance.now() + restMs;
         timer = setTimeout(task.run, restMs);
         timer.unref();

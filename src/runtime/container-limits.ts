@@ -17,25 +17,50 @@ export interface ContainerLimitRow {
   readonly overflowed: number;
 }
 
+/**
+ * A maximum: a figure, or a function that reads it from the limits in force. A function is called when the container
+ * is created and when the limits have changed, never on the way of a request.
+ */
+export type MaxSize = number | (() => number);
+
+/** Entries that are dropped in one step when containers shrink. */
+const DROPPED_PER_STEP = 64;
+
 /** The table of limits: every capped container of a process. */
 export class ContainerLimits {
-  readonly #rows = new Set<() => ContainerLimitRow>(); // bounded by: the containers of this process; each leaves when it is put away
+  readonly #containers = new Set<Capped>(); // bounded by: the containers of this process; each leaves when it is put away
 
   /** Adds a container to the table; returns a function that removes it. */
-  add(read: () => ContainerLimitRow): () => void {
-    this.#rows.add(read);
-    return () => this.#rows.delete(read);
+  add(container: Capped): () => void {
+    this.#containers.add(container);
+    return () => this.#containers.delete(container);
   }
 
   /** Returns one row for each name, sorted by name; containers of the same name are summed. */
   table(): ContainerLimitRow[] {
     const byName = new Map<string, ContainerLimitRow>(); // bounded by: names of containers in the code
-    for (const read of this.#rows) {
-      const row = read();
+    for (const container of this.#containers) {
+      const row = container.row();
       const sum = byName.get(row.name);
       byName.set(row.name, sum ? addRows(sum, row) : row);
     }
     return [...byName.values()].sort((a, b) => a.name.localeCompare(b.name));
+  }
+
+  /** Gives every container the maximum that is in force now. Drops nothing; `shrinkSteps` does. */
+  resize(): void {
+    for (const container of this.#containers) container.resize();
+  }
+
+  /**
+   * Drops, a few in each step, what is above its maximum in the containers whose rule drops entries. A container that
+   * refuses goes on refusing until it has shrunk by itself.
+   */
+  *shrinkSteps(): Generator<void, undefined> {
+    for (const container of [...this.#containers]) {
+      while (container.shrink(DROPPED_PER_STEP)) yield;
+    }
+    return undefined;
   }
 }
 
@@ -50,31 +75,63 @@ function addRows(a: ContainerLimitRow, b: ContainerLimitRow): ContainerLimitRow 
   };
 }
 
+const read = (max: MaxSize): number => (typeof max === 'number' ? max : max());
+
 /** Base class of every container with a limit. */
 export abstract class Capped implements Disposable {
   readonly name: string;
-  readonly max: number;
   readonly #rule: OverflowRule;
   readonly #leave: () => void;
+  readonly #maxSize: MaxSize;
+  readonly #shareSize: MaxSize | undefined;
+  #max: number;
+  #share: number;
   protected peak = 0;
   protected overflowed = 0;
 
-  constructor(name: string, max: number, rule: OverflowRule, ceilings: ContainerLimits, share?: number) {
+  constructor(name: string, max: MaxSize, rule: OverflowRule, ceilings: ContainerLimits, share?: MaxSize) {
     this.name = name;
-    this.max = max;
     this.#rule = rule;
-    this.#leave = ceilings.add(() => ({
-      name,
-      size: this.size,
-      max,
-      ...(share === undefined ? {} : { share }),
-      peak: this.peak,
-      rule: this.#rule,
-      overflowed: this.overflowed,
-    }));
+    this.#maxSize = max;
+    this.#shareSize = share;
+    this.#max = read(max);
+    this.#share = Math.min(this.#max, read(share ?? this.#max));
+    this.#leave = ceilings.add(this);
   }
 
   abstract get size(): number;
+
+  get max(): number {
+    return this.#max;
+  }
+
+  /** Most that one owner may hold, at most `max`. */
+  get share(): number {
+    return this.#share;
+  }
+
+  row(): ContainerLimitRow {
+    return {
+      name: this.name,
+      size: this.size,
+      max: this.#max,
+      ...(this.#shareSize === undefined ? {} : { share: this.#share }),
+      peak: this.peak,
+      rule: this.#rule,
+      overflowed: this.overflowed,
+    };
+  }
+
+  /** Reads its maximum and share again. It may hold more than them until `shrink`, or until entries leave. */
+  resize(): void {
+    this.#max = read(this.#maxSize);
+    this.#share = Math.min(this.#max, read(this.#shareSize ?? this.#max));
+  }
+
+  /** Drops at most `_most` entries above the maximum, if its rule drops entries. Returns false when nothing was left to drop. */
+  shrink(_most: number): boolean {
+    return false;
+  }
 
   protected mark(): void {
     const size = this.size;

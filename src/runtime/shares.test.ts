@@ -165,3 +165,42 @@ test('a share belongs to the key family, and without a key to the address or its
   assert.equal(bare('::1'), 'address:0:0:0:0::/64');
   assert.equal(bare('fe80::1%eth0'), 'address:fe80:0:0:0::/64');
 });
+
+test('shares follow limits that change: an owner above a lower share loses its own oldest, or is refused', () => {
+  let [max, share] = [10, 8];
+  const ceilings = new ContainerLimits();
+  const dropped: number[] = [];
+  const bounds = { max: () => max, share: () => share };
+  const map = new FairMap<number, number>('map', bounds, 'evict-greediest', ceilings, (key) => dropped.push(key));
+  const refusing = new FairMap<number, number>('refusing', bounds, 'refuse', ceilings);
+  const count = new FairCount('count', bounds.max, bounds.share, 'refuse', ceilings);
+  for (let key = 0; key < 6; key += 1) {
+    map.set('a', key, key);
+    refusing.set('a', key, key);
+    count.take('a');
+  }
+  for (let key = 10; key < 12; key += 1) map.set('b', key, key);
+  [max, share] = [20, 4];
+  ceilings.resize();
+  assert.deepEqual([refusing.set('a', 6, 6), count.take('a')], [false, 'share']);
+  assert.equal(count.take('b'), 'taken');
+  for (const _ of ceilings.shrinkSteps());
+  assert.deepEqual([map.sizeOf('a'), map.sizeOf('b'), dropped], [4, 2, [0, 1]]);
+  assert.deepEqual([refusing.size, count.sizeOf('a')], [6, 6], 'what refuses drops nothing');
+  [max, share] = [3, 4];
+  ceilings.resize();
+  assert.deepEqual(
+    ceilings.table().map((row) => [row.name, row.max, row.share]),
+    [
+      ['count', 3, 3],
+      ['map', 3, 3],
+      ['refusing', 3, 3],
+    ],
+  );
+  for (const _ of ceilings.shrinkSteps());
+  assert.equal(map.size, 3);
+  assert.ok(map.sizeOf('b') >= 1, 'the owner that holds most loses first');
+  [max, share] = [100, 50];
+  ceilings.resize();
+  assert.deepEqual([refusing.set('a', 6, 6), count.take('a', 30)], [true, 'taken']);
+});

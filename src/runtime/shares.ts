@@ -2,17 +2,18 @@
  * Containers that count what each owner holds: a total limit, and a share for each owner (`shareOf` in `principal.ts`).
  * Guarantees: an owner above its share loses, or is refused, its own entries only; a full container evicts from the
  * owner that holds most; in a container that refuses, one owner fills at most three quarters, so that a new owner finds
- * a place; every operation is O(1), also when full.
+ * a place; every operation is O(1), also when full; after a limit was
+ * lowered, nothing above it grows, and what overflow drops is dropped by `shrink`.
  */
 
-import { Capped, type ContainerLimits } from './container-limits.ts';
+import { Capped, type ContainerLimits, type MaxSize } from './container-limits.ts';
 import { Holdings, powerOfTwo } from './holdings.ts';
 import { type Linked, UseOrder } from './use-order.ts';
 
 export interface Bounds {
-  readonly max: number;
+  readonly max: MaxSize;
   /** Most that one owner may hold. */
-  readonly share: number;
+  readonly share: MaxSize;
 }
 
 export type Taken = 'taken' | 'share' | 'full';
@@ -26,20 +27,18 @@ const NEARLY_FULL = 0.75;
  * Returns the most that an owner may hold after taking `amount`: its share, or, when little room would be left, an
  * equal part among the owners and one more.
  */
-function allowance({ max, share }: Bounds, holdings: Holdings, held: number, sizeAfter: number): number {
+function allowance({ max, share }: Capped, holdings: Holdings, held: number, sizeAfter: number): number {
   if (held === 0 || sizeAfter <= max * NEARLY_FULL) return share;
   return Math.min(share, Math.max(1, Math.floor(max / (holdings.owners + 1))));
 }
 
 /** A count with a total limit and a share for each owner: streams, connections, buffered bytes. */
 export class FairCount extends Capped {
-  readonly #bounds: Bounds;
   readonly #holdings = new Holdings(powerOfTwo);
   #total = 0;
 
-  constructor(name: string, max: number, share: number, rule: 'refuse' | 'disconnect', ceilings: ContainerLimits) {
-    super(name, max, rule, ceilings, Math.min(share, max));
-    this.#bounds = { max, share: Math.min(share, max) };
+  constructor(name: string, max: MaxSize, share: MaxSize, rule: 'refuse' | 'disconnect', ceilings: ContainerLimits) {
+    super(name, max, rule, ceilings, share);
   }
 
   get size(): number {
@@ -49,7 +48,7 @@ export class FairCount extends Capped {
   /** Takes `amount`, or takes nothing and says which limit was reached: `share` (the owner's) or `full` (the total). */
   take(owner: string, amount = 1): Taken {
     const held = this.#holdings.of(owner);
-    if (held + amount > allowance(this.#bounds, this.#holdings, held, this.#total + amount)) {
+    if (held + amount > allowance(this, this.#holdings, held, this.#total + amount)) {
       this.overflowed += 1;
       return 'share';
     }
@@ -94,7 +93,6 @@ interface Entry<K, V> extends Linked<Entry<K, V>> {
 
 /** A map with a total limit and a share for each owner. */
 export class FairMap<K, V> extends Capped {
-  readonly #bounds: Bounds;
   readonly #evicts: boolean;
   readonly #evicted: ((key: K, value: V) => void) | undefined;
   readonly #entries = new Map<K, Entry<K, V>>(); // bounded by: max
@@ -102,7 +100,7 @@ export class FairMap<K, V> extends Capped {
   readonly #orders = new Map<string, UseOrder<Entry<K, V>>>(); // bounded by: max; every owner has an entry
   readonly #holdings = new Holdings((size) => size);
   /** Below this size no limit is near, and the order of use is not kept. */
-  readonly #orderedFrom: number;
+  #orderedFrom: number;
 
   /**
    * `refuse` refuses a new key of an owner above its share, `evict-greediest` drops the owner's oldest entry, or the oldest of the owner that
@@ -115,11 +113,10 @@ export class FairMap<K, V> extends Capped {
     ceilings: ContainerLimits,
     evicted?: (key: K, value: V) => void,
   ) {
-    super(name, max, rule === 'refuse' ? 'refuse' : 'drop-oldest', ceilings, Math.min(share, max));
-    this.#bounds = { max, share: Math.min(share, max) };
+    super(name, max, rule === 'refuse' ? 'refuse' : 'drop-oldest', ceilings, share);
     this.#evicts = rule === 'evict-greediest';
     this.#evicted = evicted;
-    this.#orderedFrom = Math.min(max, share) / 2;
+    this.#orderedFrom = this.share / 2;
   }
 
   get size(): number {
@@ -153,7 +150,7 @@ export class FairMap<K, V> extends Capped {
   /** Tells whether a map that refuses would accept a new key of this owner. */
   hasRoom(owner: string): boolean {
     const held = this.sizeOf(owner);
-    return this.size < this.max && held < allowance(this.#bounds, this.#holdings, held, this.size + 1);
+    return this.size < this.max && held < allowance(this, this.#holdings, held, this.size + 1);
   }
 
   /** Returns the entry that `owner` has used least recently. */
@@ -178,6 +175,21 @@ export class FairMap<K, V> extends Capped {
     return this.#entries.get(key)?.owner;
   }
 
+  override resize(): void {
+    super.resize();
+    this.#orderedFrom = this.share / 2;
+  }
+
+  override shrink(most: number): boolean {
+    if (!this.#evicts) return false;
+    for (let left = most; left > 0; left -= 1) {
+      const top = this.#holdings.greediest;
+      if (top === undefined || (this.size <= this.max && this.sizeOf(top) <= this.share)) return false;
+      this.#evictFrom(top);
+    }
+    return true;
+  }
+
   /**
    * Returns false when the entry is refused. An existing key keeps its place; with another owner it moves to that
    * owner, if that one has room.
@@ -189,7 +201,7 @@ export class FairMap<K, V> extends Capped {
       return true;
     }
     if (known) {
-      if (!this.#evicts && this.sizeOf(owner) >= this.#bounds.share) return this.#refuse();
+      if (!this.#evicts && this.sizeOf(owner) >= this.share) return this.#refuse();
       this.#remove(known);
     }
     if (!this.#makeRoom(owner)) return this.#refuse();
@@ -237,7 +249,7 @@ export class FairMap<K, V> extends Capped {
 
   #makeRoom(owner: string): boolean {
     const held = this.sizeOf(owner);
-    const { max, share } = this.#bounds;
+    const { max, share } = this;
     if (!this.#evicts) return this.hasRoom(owner);
     if (held >= share) return this.#evictFrom(owner);
     if (this.size < max) return true;

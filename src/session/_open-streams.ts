@@ -6,7 +6,7 @@
  */
 import { CappedMap } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { FairMap } from '../runtime/shares.ts';
+import { type Bounds, FairMap } from '../runtime/shares.ts';
 
 /** Part of a session that the registry needs. */
 export interface StreamOwner {
@@ -44,10 +44,9 @@ export class OpenStreams<S extends StreamOwner> {
   readonly #retained: FairMap<string, SessionStreams<S>>;
   #stopped = false;
 
-  constructor(runtime: Runtime, max: number, retainedShare: number) {
+  constructor(runtime: Runtime, bounds: Bounds) {
     this.#runtime = runtime;
-    this.#open = new CappedMap<string, SessionStreams<S>>('session.streams', max, 'refuse', runtime.ceilings);
-    const bounds = { max, share: retainedShare };
+    this.#open = new CappedMap<string, SessionStreams<S>>('session.streams', bounds.max, 'refuse', runtime.ceilings);
     this.#retained = new FairMap<string, SessionStreams<S>>(
       'session.parked',
       bounds,

@@ -92,15 +92,15 @@ export function createSessionPreferences(parts: { runtime: Runtime; limits: Limi
   const { runtime, limits } = parts;
   const entries = new FairMap<string, Preferences>(
     'session.notes',
-    { max: limits.sessions, share: limits.sessionsPerKey },
+    { max: () => limits.sessions, share: () => limits.sessionsPerKey },
     'evict-greediest',
     runtime.ceilings,
     unindex,
   );
   const bytes = new FairCount(
     'session.preferences-bytes',
-    limits.preferencesBytes,
-    limits.preferencesBytesPerKey,
+    () => limits.preferencesBytes,
+    () => limits.preferencesBytesPerKey,
     'refuse',
     runtime.ceilings,
   );

@@ -81,15 +81,15 @@ export function createResumableStreams({ runtime, limits, slot }: ResumableStrea
   const instanceId = randomBytes(6).toString('base64url');
   const streams = new FairMap<string, BufferedStream>(
     'session.tracks',
-    { max: limits.streams, share: limits.resumableStreamsPerKey },
+    { max: () => limits.streams, share: () => limits.resumableStreamsPerKey },
     'evict-greediest',
     runtime.ceilings,
     (_, stream) => stream.evict(),
   );
   const bytes = new FairCount(
     'session.replay-bytes',
-    limits.replayAllBytes,
-    limits.replayBytesPerKey,
+    () => limits.replayAllBytes,
+    () => limits.replayBytesPerKey,
     'refuse',
     runtime.ceilings,
   );

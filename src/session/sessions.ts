@@ -139,14 +139,17 @@ export function createSessions(parts: { runtime: Runtime; limits: Limits; keyRin
   // Only a cache: an evicted session is opened again from its id.
   const cache = new FairMap<string, CachedSession>(
     'session.sessions',
-    { max: limits.sessions, share: limits.sessionsPerKey },
+    { max: () => limits.sessions, share: () => limits.sessionsPerKey },
     'evict-greediest',
     runtime.ceilings,
   );
-  const streams = new OpenStreams<Session>(runtime, limits.streams, limits.retainedStreamsPerKey);
+  const streams = new OpenStreams<Session>(runtime, {
+    max: () => limits.streams,
+    share: () => limits.retainedStreamsPerKey,
+  });
   const tombstones = new FairMap<string, number>(
     'session.tombstones',
-    { max: limits.tombstones, share: limits.tombstonesPerKey },
+    { max: () => limits.tombstones, share: () => limits.tombstonesPerKey },
     'evict-greediest',
     runtime.ceilings,
   );

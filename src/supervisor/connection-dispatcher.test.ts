@@ -43,7 +43,11 @@ interface Rig extends AsyncDisposable {
 async function rig(
   options: { handoverMs?: number; handoverQueue?: number; maxConnections?: number } = {},
 ): Promise<Rig> {
-  const limits = { handoverMs: options.handoverMs ?? 5000, handoverQueue: options.handoverQueue ?? 10 };
+  const limits = {
+    connections: 1000,
+    handoverMs: options.handoverMs ?? 5000,
+    handoverQueue: options.handoverQueue ?? 10,
+  };
   const reported: number[] = []; // bounded by: one test
   const dispatcher = new ConnectionDispatcher(limits, options.maxConnections ?? 1000, (connections) =>
     reported.push(connections),

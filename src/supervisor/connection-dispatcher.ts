@@ -50,7 +50,7 @@ const UNAVAILABLE_BODY =
 const UNAVAILABLE_RESPONSE = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${UNAVAILABLE_BODY.length}\r\n\r\n${UNAVAILABLE_BODY}`;
 
 export class ConnectionDispatcher {
-  readonly #limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>;
+  readonly #limits: Pick<Limits, 'connections' | 'handoverMs' | 'handoverQueue'>;
   readonly #servers: Server[] = []; // bounded by: two addresses
   readonly #maxConnections: number;
   readonly #queue = new FairQueue<WaitingConnection>(({ socket }) =>
@@ -71,11 +71,11 @@ export class ConnectionDispatcher {
   readonly #report: (connections: number) => void;
 
   /**
-   * `limits` are read when needed, because the configuration may arrive after the first worker is ready. At most `maxConnections`, what the
+   * `limits` are read when needed, because the configuration arrives later and may change. At most `maxConnections`, what the
    * descriptors of this process allow, wait. `report` gets the number of connections refused since its last call.
    */
   constructor(
-    limits: Pick<Limits, 'handoverMs' | 'handoverQueue'>,
+    limits: Pick<Limits, 'connections' | 'handoverMs' | 'handoverQueue'>,
     maxConnections: number,
     report: (connections: number) => void = () => {},
   ) {
@@ -183,7 +183,8 @@ export class ConnectionDispatcher {
     // Otherwise Node.js counts the connection across processes, with messages of its own for each close.
     Object.assign(socket, { server: null });
     this.#accepted += 1;
-    const most = Math.min(this.#limits.handoverQueue, this.#maxConnections);
+    const { handoverQueue, connections } = this.#limits;
+    const most = Math.min(handoverQueue, connections, this.#maxConnections);
     const displaced = this.#queue.push({ socket, n: this.#accepted, sinceMs: performance.now() }, most);
     if (displaced) this.#refuse(displaced.socket);
     this.#dispatch();

@@ -7,11 +7,11 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { decideLiveness, type Observation, unexplainedWaitMs } from './liveness-policy.ts';
 
+const BOOT_MS = 20_000;
 const LIMITS = {
   beatMs: 3000,
   beatCpuMs: 1500,
   handoverMs: 10_000,
-  bootMs: 20_000,
   busyProbeMs: 2000,
   heartbeatEndMs: 15_000,
 };
@@ -57,11 +57,11 @@ const FINE: Observation = {
 test('nothing is killed or ended while a lack of CPU or a late supervisor explains the silence', () => {
   fc.assert(
     fc.property(observation, (seen) => {
-      const allowedMs = seen.booting ? LIMITS.bootMs : LIMITS.beatMs;
+      const allowedMs = seen.booting ? BOOT_MS : LIMITS.beatMs;
       const explainedMs = seen.waitedForCpuMs + Math.max(0, seen.supervisorLateMs);
       const silent = seen.sinceHeartbeatMs >= allowedMs;
       fc.pre(seen.supervisorLateMs > 1500 || (silent && seen.sinceHeartbeatMs - explainedMs < allowedMs));
-      assert.equal(decideLiveness(seen, LIMITS).act, 'none');
+      assert.equal(decideLiveness(seen, LIMITS, BOOT_MS).act, 'none');
     }),
     { numRuns: 5000 },
   );
@@ -72,7 +72,7 @@ test('a process that is ready to run and got no CPU is left alone, however long 
   fc.assert(
     fc.property(observation, ms(1499), (seen, cpuMs) => {
       const starved = { ...seen, state: 'R', kernelFunction: '', cpuMs, failedProbes: 0, unacknowledgedMs: 0 };
-      assert.equal(decideLiveness(starved, LIMITS).act, 'none');
+      assert.equal(decideLiveness(starved, LIMITS, BOOT_MS).act, 'none');
     }),
     { numRuns: 2000 },
   );
@@ -105,8 +105,8 @@ test('the time of a probe counts only as far as the process and the supervisor h
 test('a process is killed only after the allowed silence, and asked to exit only before it', () => {
   fc.assert(
     fc.property(observation, (seen) => {
-      const { act } = decideLiveness(seen, LIMITS);
-      const allowedMs = seen.booting ? LIMITS.bootMs : LIMITS.beatMs;
+      const { act } = decideLiveness(seen, LIMITS, BOOT_MS);
+      const allowedMs = seen.booting ? BOOT_MS : LIMITS.beatMs;
       if (act === 'kill') assert.ok(seen.sinceHeartbeatMs >= allowedMs);
       if (act === 'end') assert.ok(seen.sinceHeartbeatMs < allowedMs);
     }),
@@ -119,7 +119,7 @@ test('a stalled process is killed as soon as it has had enough CPU time to send 
     fc.property(ms(60_000), ms(60_000), ms(1400), (runMs, waitedForCpuMs, supervisorLateMs) => {
       const seen = { ...FINE, state: 'R', kernelFunction: '', cpuMs: runMs, waitedForCpuMs, supervisorLateMs };
       const sinceHeartbeatMs = runMs + waitedForCpuMs + supervisorLateMs;
-      const { act } = decideLiveness({ ...seen, sinceHeartbeatMs }, LIMITS);
+      const { act } = decideLiveness({ ...seen, sinceHeartbeatMs }, LIMITS, BOOT_MS);
       // Rounding of a sum of three.
       if (runMs > LIMITS.beatMs + 0.001) assert.equal(act, 'kill');
       if (runMs < LIMITS.beatMs - 0.001) assert.equal(act, 'none');
@@ -144,7 +144,7 @@ test('a process is busy only while its loop advances and a probe is answered, an
       fc.pre(seen.sinceHeartbeatMs >= LIMITS.beatMs);
       const isBusy = seen.loopAdvancedMs <= 2000 && seen.probeMs <= LIMITS.busyProbeMs;
       const isLeftAlone = isBusy && seen.sinceHeartbeatMs < LIMITS.heartbeatEndMs;
-      assert.equal(decideLiveness(seen, LIMITS).act, isLeftAlone ? 'none' : 'kill');
+      assert.equal(decideLiveness(seen, LIMITS, BOOT_MS).act, isLeftAlone ? 'none' : 'kill');
     }),
     { numRuns: 5000 },
   );
@@ -231,7 +231,7 @@ const TABLE: readonly (readonly [what: string, seen: Observation, act: string, w
 
 for (const [what, seen, act, why] of TABLE)
   test(`${what}: ${act}`, () => {
-    const decision = decideLiveness(seen, LIMITS);
+    const decision = decideLiveness(seen, LIMITS, BOOT_MS);
     assert.equal(decision.act, act);
     assert.match(decision.act === 'none' ? '' : decision.why, why);
   });

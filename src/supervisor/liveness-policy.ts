@@ -37,8 +37,6 @@ export interface LivenessLimits {
   readonly busyProbeMs: number;
   /** Silence after which even a busy process is replaced. */
   readonly heartbeatEndMs: number;
-  /** A process that has sent no heartbeat by then has failed to boot. */
-  readonly bootMs: number;
 }
 
 export type LivenessDecision =
@@ -61,10 +59,10 @@ const MAX_LOOP_ADVANCED_MS = 2000;
 /** Kernel functions in which a write to a terminal or pipe blocks. */
 const BLOCKING_WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|anon_pipe_write|do_tty_write)/;
 
-/** Returns what to do with a process now, and why. */
-export function decideLiveness(seen: Observation, limits: LivenessLimits): LivenessDecision {
+/** Returns what to do with a process now, and why. One that has sent no heartbeat `bootMs` after its start has failed to boot. */
+export function decideLiveness(seen: Observation, limits: LivenessLimits, bootMs: number): LivenessDecision {
   if (seen.supervisorLateMs > MAX_SUPERVISOR_LATE_MS) return NONE;
-  const allowedMs = seen.booting ? limits.bootMs : limits.beatMs;
+  const allowedMs = seen.booting ? bootMs : limits.beatMs;
   const silentMs = seen.sinceHeartbeatMs - seen.waitedForCpuMs - Math.max(0, seen.supervisorLateMs);
   if (silentMs < allowedMs) return seen.sinceHeartbeatMs < allowedMs ? decideResponsive(seen, limits) : NONE;
   const silence = `no heartbeat for ${Math.round(seen.sinceHeartbeatMs)} ms`;

@@ -28,7 +28,7 @@ export interface ManagedProcessOptions {
   /** Prefix of the mark that all descendants of this data directory carry. */
   readonly markRoot: string;
   readonly limits: Limits;
-  /** Resident memory above which it is replaced, bytes. */
+  /** Resident memory above which a new instance is replaced, bytes. */
   readonly memoryLimitBytes: () => number;
   /** Hands connections to a worker; undefined for the control process. */
   readonly dispatcher: ConnectionDispatcher | undefined;
@@ -157,7 +157,7 @@ export class ManagedProcess implements ConnectionTarget {
     if (instance.terminationReason !== undefined) return;
     const { role, limits, dispatcher } = this.#options;
     const seen = instance.probe.observe(lateMs, dispatcher?.unacknowledgedMs(this.workerId) ?? 0);
-    const decision = decideLiveness(seen, { ...limits, bootMs: BOOT_MS[role] });
+    const decision = decideLiveness(seen, limits, BOOT_MS[role]);
     // A process that is stopping anyway may be slow; one that cannot handle signals is killed even then.
     if (decision.act === 'none' || (decision.act === 'end' && this.#stopping)) return this.#checkMemory(instance);
     dispatcher?.pause(this.workerId);
@@ -167,8 +167,8 @@ export class ManagedProcess implements ConnectionTarget {
   /** Replaces a worker that leaks memory before the kernel or the garbage collector stops it. */
   #checkMemory(instance: ProcessInstance): void {
     const { log, memoryLimitBytes, role } = this.#options;
-    const limitBytes = memoryLimitBytes();
     if (role !== 'hub' || !instance.isReady) return;
+    const limitBytes = instance.memoryLimit(memoryLimitBytes);
     if (!this.#memoryLimit.isExceeded(instance.rssBytes, limitBytes, performance.now())) return;
     const mb = (bytes: number): number => Math.round(bytes / 2 ** 20);
     const what = `${this.name} uses ${mb(instance.rssBytes)} MB of memory; its limit is ${mb(limitBytes)} MB`;

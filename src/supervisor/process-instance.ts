@@ -80,7 +80,14 @@ export class ProcessInstance {
   /** Why it is being terminated; undefined = it is not. */
   terminationReason: string | undefined;
   isReady = false;
+  #memoryLimitBytes: number | undefined;
   #hasExited = false;
+
+  /** Returns its memory limit in bytes: that of the first call, because its heap limit does not change either. */
+  memoryLimit(current: () => number): number {
+    this.#memoryLimitBytes ??= current();
+    return this.#memoryLimitBytes;
+  }
 
   constructor(options: ProcessInstanceOptions) {
     this.#options = options;

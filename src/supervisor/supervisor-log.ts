@@ -22,7 +22,7 @@ export class SupervisorLog {
   }
 
   print(fd: 1 | 2, lines: readonly string[]): void {
-    this.#sinks[fd] ??= openSink({ fd, maxBytes: this.#limits.logBytes });
+    this.#sinks[fd] ??= openSink({ fd, maxBytes: () => this.#limits.logBytes });
     for (const line of lines) this.#sinks[fd]?.write(`${line}\n`);
   }
 

@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CurrentLimits } from '../config/current-limits.ts';
 import { directoryWarnings } from '../config/file-access.ts';
-import type { Limits } from '../config/limits.ts';
+import { HUB_LIMITS, LIMITS, type Limits, limitsFrom, withFormerNames } from '../config/limits.ts';
 import { memoryShare } from '../config/memory-share.ts';
 import { CONTROL_FLAGS, type ProcessMessage, WORKER_FLAGS } from '../model/supervisor-messages.ts';
 import { WorkerToken } from '../model/worker-token.ts';
@@ -28,7 +29,8 @@ export const runSupervisor = (options: SupervisorOptions): Promise<number> => ne
 
 class Supervisor {
   readonly #options: SupervisorOptions;
-  /** Changed once, when the control process has read the configuration. */
+  /** Before the control process has read the configuration: what environment and flags say. */
+  readonly #currentLimits: CurrentLimits;
   readonly #limits: Limits;
   readonly #dispatcher: ConnectionDispatcher;
   readonly #done = Promise.withResolvers<number>();
@@ -38,8 +40,6 @@ class Supervisor {
   #lock: { release(): void } | undefined;
   #markRoot = '';
   #opening: Promise<void> | undefined;
-  /** Of the configuration that control has read last. */
-  #configuredLimits: Readonly<Record<string, number>> = {};
   #isOpen = false;
   #earlyExits = 0;
   #isStopping = false;
@@ -52,8 +52,9 @@ class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#limits = { ...options.limits };
-    this.#dispatcher = new ConnectionDispatcher(this.#limits, availableConnections(this.#limits.connections), (times) =>
+    this.#currentLimits = new CurrentLimits(options.limits, { keeps: HUB_LIMITS, isProvisional: true });
+    this.#limits = this.#currentLimits.limits;
+    this.#dispatcher = new ConnectionDispatcher(this.#limits, availableConnections(LIMITS.connections.max), (times) =>
       this.#reportRefused(times),
     );
     this.#log = new SupervisorLog({ ...options, limits: this.#limits });
@@ -110,8 +111,7 @@ class Supervisor {
   }
 
   /** The configuration is valid: opens the port, and lets all processes begin what leaves traces. */
-  async #open({ limits, lines }: ProcessMessage & { t: 'configured' }): Promise<void> {
-    Object.assign(this.#limits, limits);
+  async #open({ lines }: ProcessMessage & { t: 'configured' }): Promise<void> {
     this.#log.print(2, lines);
     const { host } = this.#options;
     try {
@@ -131,8 +131,10 @@ class Supervisor {
   }
 
   #sendGo(managed: ManagedProcess): void {
-    const { port } = this.#dispatcher;
-    if (this.#isOpen) managed.send({ t: 'go', port, limits: { ...this.#configuredLimits, port } });
+    if (!this.#isOpen) return;
+    const { port, workers } = this.#limits;
+    const limits = withFormerNames({ ...this.#currentLimits.configured, port, workers });
+    managed.send({ t: 'go', port: this.#dispatcher.port, limits });
   }
 
   #createProcess(role: 'hub' | 'control', workerId: number): ManagedProcess {
@@ -168,7 +170,7 @@ class Supervisor {
   #handleMessage(managed: ManagedProcess, message: ProcessMessage): void {
     if (message.t === 'tell') this.#log.print(1, message.lines);
     else if (message.t === 'configured') {
-      this.#configuredLimits = message.limits;
+      this.#currentLimits.adopt(limitsFrom(message.limits));
       this.#opening ??= this.#open(message);
     } else if (message.t !== 'hopeless') return;
     // A configuration that became invalid later: the workers go on with the snapshot that they have.

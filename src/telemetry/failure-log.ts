@@ -5,7 +5,7 @@
  */
 
 import type { HubEvent } from '../model/events.ts';
-import { CappedMap } from '../runtime/capped.ts';
+import { CappedMap, type MaxSize } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { masked } from './mask.ts';
 
@@ -20,7 +20,7 @@ export interface FailureLog {
 
 type Failed = Extract<HubEvent, { type: 'server-was-lost' | 'server-call-failed' }>;
 
-export function createFailureLog(runtime: Runtime, maxServers: number): FailureLog {
+export function createFailureLog(runtime: Runtime, maxServers: MaxSize): FailureLog {
   const failures = new CappedMap<string, readonly string[]>(
     'telemetry.failures',
     maxServers,

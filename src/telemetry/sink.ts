@@ -10,8 +10,8 @@ import { type End, type EndKind, openEnd } from './_sink-ends.ts';
 export interface SinkOptions {
   /** 1 or 2. */
   readonly fd: number;
-  /** Bytes that may wait for the reader. */
-  readonly maxBytes: number;
+  /** Bytes that may wait for the reader, read for each line. */
+  readonly maxBytes: number | (() => number);
   /** Returns the line that reports how many lines were dropped, with its newline. Default: a JSON line. */
   readonly droppedLine?: (lines: number) => string;
 }
@@ -56,7 +56,7 @@ function plainDroppedLine(lines: number): string {
 
 class QueuedSink implements Sink {
   readonly #end: End;
-  readonly #maxBytes: number;
+  readonly #maxBytes: () => number;
   readonly #droppedLine: (lines: number) => string;
   #lines: string[] = []; // bounded by: maxBytes
   #head = 0;
@@ -76,7 +76,8 @@ class QueuedSink implements Sink {
 
   constructor(options: SinkOptions, end: End) {
     this.#end = end;
-    this.#maxBytes = options.maxBytes;
+    const { maxBytes } = options;
+    this.#maxBytes = typeof maxBytes === 'number' ? () => maxBytes : maxBytes;
     this.#droppedLine = options.droppedLine ?? plainDroppedLine;
     process.on('exit', this.#atExit);
   }
@@ -88,7 +89,7 @@ class QueuedSink implements Sink {
   write(line: string): boolean {
     if (this.#closed) return this.#drop(1);
     const bytes = Buffer.byteLength(line);
-    if (this.#bytes + bytes > this.#maxBytes) return this.#drop(1);
+    if (this.#bytes + bytes > this.#maxBytes()) return this.#drop(1);
     if (this.#untold > 0 && !this.#tellDropped(bytes)) return this.#drop(1);
     this.#push(line, bytes);
     return true;
@@ -142,7 +143,7 @@ class QueuedSink implements Sink {
     const notice = this.#droppedLine(this.#untold);
     const noticeBytes = Buffer.byteLength(notice);
     // Half of the queue must be free, so that each stall gives one notice, not one per gap.
-    if (this.#bytes + bytes + noticeBytes > this.#maxBytes / 2) return false;
+    if (this.#bytes + bytes + noticeBytes > this.#maxBytes() / 2) return false;
     this.#untold = 0;
     this.#push(notice, noticeBytes);
     return true;

@@ -53,7 +53,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       if (open) return;
       const sink: Sink = openSink({
         fd: STDOUT,
-        maxBytes: options.limits.logBytes,
+        maxBytes: () => options.limits.logBytes,
         droppedLine: (lines) => log.render({ type: 'log-dropped', lines }),
       });
       const log = logOver(sink, options);

@@ -9,7 +9,7 @@ import type { ErrorCode } from '../model/errors.ts';
 import { Refusal } from '../model/outcome.ts';
 import { withoutStop } from '../model/sentence.ts';
 import type { ServerSpec } from '../model/snapshot.ts';
-import { Breaker } from '../resilience/breaker.ts';
+import { Breaker, type BreakerOptions } from '../resilience/breaker.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { UpstreamCall } from './call.ts';
 import { failureSign, pauseAsked } from './failure-signs.ts';
@@ -38,6 +38,33 @@ const ALIVE_MS = 2000;
 /** Failures in a row after which the server is not shown as ready. */
 const DOUBTFUL = 3;
 
+/** The limits in force at the time of use. */
+class BreakerLimits implements BreakerOptions {
+  readonly #limits: Limits;
+  readonly random: () => number;
+
+  constructor(limits: Limits, random: () => number) {
+    this.#limits = limits;
+    this.random = random;
+  }
+
+  get failures(): number {
+    return this.#limits.breakerFailures;
+  }
+
+  get openMs(): number {
+    return this.#limits.breakerOpenMs;
+  }
+
+  get capMs(): number {
+    return this.#limits.breakerCapMs;
+  }
+
+  get leaseMs(): number {
+    return this.#limits.pingMs;
+  }
+}
+
 export class Circuit {
   readonly #parts: CircuitParts;
   readonly #breaker: Breaker;
@@ -56,14 +83,7 @@ export class Circuit {
 
   constructor(parts: CircuitParts) {
     this.#parts = parts;
-    const { runtime, limits } = parts;
-    this.#breaker = new Breaker({
-      failures: limits.breakerFailures,
-      openMs: limits.breakerOpenMs,
-      capMs: limits.breakerCapMs,
-      leaseMs: limits.pingMs,
-      random: runtime.random,
-    });
+    this.#breaker = new Breaker(new BreakerLimits(parts.limits, parts.runtime.random));
   }
 
   get view(): CircuitView | undefined {

@@ -40,7 +40,7 @@ interface Member {
 export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry {
   const { runtime, limits } = parts;
   const about = { runtime, limits, slot: parts.slot };
-  const members = new CappedMap<string, Member>('upstream.servers', limits.servers, 'refuse', runtime.ceilings);
+  const members = new CappedMap<string, Member>('upstream.servers', () => limits.servers, 'refuse', runtime.ceilings);
   const departures = new Departures(runtime, limits);
   let disabled: readonly ServerSpec[] = []; // bounded by: the configuration's servers
   let listeners: readonly ((raw: RawListing) => void)[] = []; // bounded by: the rooms that listen
@@ -48,8 +48,8 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
   const sharedSessions = new Set<string>(); // bounded by: servers
   let stopped = false;
   const startGate = new Bulkhead({
-    inside: limits.starting,
-    waiting: limits.servers,
+    inside: () => limits.starting,
+    waiting: () => limits.servers,
     refusal: () => new Refusal('server-starting'),
   });
 

@@ -26,8 +26,8 @@ export class ServerQueue {
   constructor(parts: ServerQueueParts) {
     this.#parts = parts;
     this.#bulkhead = new Bulkhead({
-      inside: placesOf(parts),
-      waiting: parts.limits.serverQueue,
+      inside: () => placesOf(parts),
+      waiting: () => parts.limits.serverQueue,
       refusal: (why, busy, queued) => busyRefusal(parts.spec.slug, why, busy, queued),
     });
   }

@@ -9,7 +9,7 @@ import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
 
 interface Due {
   atMs: number;
-  everyMs: number;
+  everyMs: number | (() => number);
   fn: () => void;
   stopped: boolean;
 }
@@ -31,7 +31,7 @@ export function frozenRuntime(random: () => number = () => 0.5): FrozenRuntime {
   let wallMs = 1_800_000_000_000;
   const dues: Due[] = [];
   const clock: Clock = { nowMs: () => nowMs, wallMs: () => wallMs };
-  const add = (ms: number, everyMs: number, fn: () => void): Disposable => {
+  const add = (ms: number, everyMs: number | (() => number), fn: () => void): Disposable => {
     const due: Due = { atMs: nowMs + ms, everyMs, fn, stopped: false };
     dues.push(due);
     return {
@@ -42,9 +42,10 @@ export function frozenRuntime(random: () => number = () => 0.5): FrozenRuntime {
       },
     };
   };
+  const msOf = (ms: number | (() => number)): number => (typeof ms === 'number' ? ms : ms());
   const timers: Timers = {
     after: (ms, fn) => add(ms, 0, fn),
-    every: (ms, fn) => add(ms, ms, fn),
+    every: (ms, fn) => add(msOf(ms), ms, fn),
     afterInput: (fn) => void add(0, 0, fn),
     runLate: () => {},
   };
@@ -57,7 +58,8 @@ export function frozenRuntime(random: () => number = () => 0.5): FrozenRuntime {
     wallMs += ms;
     for (const due of [...dues].sort((a, b) => a.atMs - b.atMs)) {
       if (due.stopped || due.atMs > nowMs) continue;
-      if (due.everyMs > 0) due.atMs = nowMs + due.everyMs;
+      const everyMs = msOf(due.everyMs);
+      if (everyMs > 0) due.atMs = nowMs + everyMs;
       else {
         due.stopped = true;
         dues.splice(dues.indexOf(due), 1);

@@ -37,19 +37,15 @@ export interface InstallLock {
 }
 
 export function createInstallLock({ runtime, limits }: { runtime: Runtime; limits: Limits }): InstallLock {
+  const max = () => limits.servers;
   const verdicts = new CappedMap<string, 'done' | 'doubted'>(
     'upstream.installed',
-    limits.servers,
+    max,
     'drop-oldest',
     runtime.ceilings,
   );
-  const pendingRequests = new CappedMap<string, Promise<void>>(
-    'upstream.installs',
-    limits.servers,
-    'refuse',
-    runtime.ceilings,
-  );
-  const queue = new CappedQueue<() => void>('upstream.install-queue', limits.servers, 'refuse', runtime.ceilings);
+  const pendingRequests = new CappedMap<string, Promise<void>>('upstream.installs', max, 'refuse', runtime.ceilings);
+  const queue = new CappedQueue<() => void>('upstream.install-queue', max, 'refuse', runtime.ceilings);
   /** Installs that block others, and all that run. */
   let quick = 0;
   let running = 0;

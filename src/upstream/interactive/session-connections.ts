@@ -69,9 +69,9 @@ export class SessionConnections {
   constructor(parts: SessionConnectionsParts) {
     this.#parts = parts;
     const { runtime, limits } = parts;
-    const bounds = { max: limits.lanes, share: limits.lanesPerKey };
+    const bounds = { max: () => limits.lanes, share: () => limits.lanesPerKey };
     this.#sessionConnections = new FairMap<string, Lane>('upstream.lanes', bounds, 'refuse', runtime.ceilings);
-    this.#rests = new CappedMap('upstream.lane-rests', limits.lanes, 'drop-oldest', runtime.ceilings);
+    this.#rests = new CappedMap('upstream.lane-rests', () => limits.lanes, 'drop-oldest', runtime.ceilings);
     this.#sweep = runtime.timers.every(SWEEP_MS, () => this.#reap());
   }
 

@@ -3,6 +3,7 @@
  * Guarantees: a trial connection, and one that was replaced, do not affect the state of the link.
  */
 
+import { limitsAtConnect } from '../../config/current-limits.ts';
 import type { ServerSpec } from '../../model/snapshot.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import type { ClientSide } from '../connection/client-side.ts';
@@ -35,11 +36,11 @@ export class LinkConnections implements ConnectionOwner {
   /** Creates a connection. `peer`: socket of the worker to connect through; undefined for a direct one. */
   connect(peer?: string): Connection {
     const { link, settings, opening } = this.#parts;
-    const { runtime, limits, version, clientContext, toolHeaders, sharing } = link;
+    const { runtime, version, clientContext, toolHeaders, sharing } = link;
     const makeTransport = peer === undefined ? link.makeTransport : (sharing?.through(peer) ?? link.makeTransport);
     return new Connection({
       runtime,
-      limits,
+      limits: limitsAtConnect(link.limits),
       spec: settings.spec,
       version,
       makeTransport,

@@ -28,7 +28,7 @@ export interface OutboxOptions {
   readonly runtime: Runtime;
   readonly server: string;
   /** Time limit of one message, ms. */
-  readonly lifeMs: number;
+  readonly lifeMs: () => number;
   /** Sends one; `gone` is called once at its end on the wire. Returns undefined when it could not be sent. */
   readonly post: (frame: Buffer, gone: () => void) => Underway | undefined;
 }
@@ -47,7 +47,7 @@ export class Outbox {
   /** `gone` is called once when it has been answered, has failed or has timed out. */
   send(frame: Buffer, deadline: Deadline, gone: () => void = () => {}): Outcome<void> {
     if (this.#closed) return new Refusal('server-down', undefined, { server: this.#options.server });
-    const own = this.#options.runtime.deadline(Math.min(deadline.remainingMs(), this.#options.lifeMs));
+    const own = this.#options.runtime.deadline(Math.min(deadline.remainingMs(), this.#options.lifeMs()));
     const letter = { frame, deadline: own, gone };
     if (this.#open < OPEN_AT_ONCE) this.#post(letter);
     else if (!this.#queue.push(letter)) {

@@ -38,7 +38,7 @@ export interface PostOrderParts<P extends OrderedPost> {
   /** Calls wait for the stream too. */
   readonly isStreamFirst: boolean;
   /** Longest wait for the answer, and then for the stream, ms. */
-  readonly handshakeMs: number;
+  readonly handshakeMs: () => number;
 }
 
 /** Time for which lists and ping wait for the answer to notifications/initialized, ms. */
@@ -121,7 +121,8 @@ export class PostOrder<P extends OrderedPost> {
 
   /** notifications/initialized has had its second. */
   #try(): void {
-    const { handshakeMs, timers } = this.#parts;
+    const { timers } = this.#parts;
+    const handshakeMs = this.#parts.handshakeMs();
     if (this.#state === 'armed' || handshakeMs <= HOLD_MS) return this.#initialized();
     this.#state = 'trying';
     this.#hold = timers.after(handshakeMs - HOLD_MS, () => this.#initialized());
@@ -136,7 +137,8 @@ export class PostOrder<P extends OrderedPost> {
   #initialized(): void {
     if (this.#state !== 'armed' && this.#state !== 'holding' && this.#state !== 'trying') return;
     this.reset();
-    const { open, isStreamFirst, handshakeMs, timers } = this.#parts;
+    const { open, isStreamFirst, timers } = this.#parts;
+    const handshakeMs = this.#parts.handshakeMs();
     if (!isStreamFirst) {
       this.#letGo();
       open(() => {});

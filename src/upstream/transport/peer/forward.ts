@@ -5,6 +5,7 @@
  * request, which cancels the call there; nothing is sent twice.
  */
 import { Agent, type IncomingMessage, request } from 'node:http';
+import { limitsAtConnect } from '../../../config/current-limits.ts';
 import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
 import { type Outcome, Refusal } from '../../../model/outcome.ts';
@@ -32,7 +33,7 @@ const SIDE_SOCKETS = 8;
 const IDLE_MS = 4000;
 
 export function createForwardTransport(options: ForwardTransportOptions): Transport {
-  return new ForwardTransport(options);
+  return new ForwardTransport({ ...options, limits: limitsAtConnect(options.limits) });
 }
 
 interface Exchange {
@@ -52,8 +53,9 @@ class ForwardTransport implements Transport {
     const { runtime, limits, spec } = options;
     this.#options = options;
     this.#events = guardedEvents(options.events, runtime, spec.name, () => this.#stopped);
-    const sockets = (spec.inFlight ?? Math.max(limits.stdioInFlight, limits.serverInFlight)) + SIDE_SOCKETS;
-    this.#agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxSockets: sockets });
+    const sockets = () => (spec.inFlight ?? Math.max(limits.stdioInFlight, limits.serverInFlight)) + SIDE_SOCKETS;
+    // One socket for each exchange, and those are limited.
+    this.#agent = new Agent({ keepAlive: true, timeout: IDLE_MS });
     this.#exchanges = new CappedSlots('upstream.forward.exchanges', sockets, runtime.ceilings);
   }
 

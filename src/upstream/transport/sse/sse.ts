@@ -99,13 +99,13 @@ class SseTransport implements Transport, SsePostHost {
       dispatch: (post) => this.#dispatch(post),
       open: (there) => there(),
       isStreamFirst: false,
-      handshakeMs: limits.handshakeMs,
+      handshakeMs: () => limits.handshakeMs,
       again: (post) => this.#another(post),
     });
     this.#outbox = new Outbox({
       runtime,
       server: spec.name,
-      lifeMs: limits.handshakeMs,
+      lifeMs: () => limits.handshakeMs,
       post: (frame, gone) => this.#postLetter(frame, gone),
     });
   }

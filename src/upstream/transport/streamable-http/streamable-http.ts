@@ -114,7 +114,7 @@ class HttpTransport implements Transport, ExchangeHost {
     this.buffered = new CappedCount('upstream.http.buffered', bytes, 'refuse', runtime.ceilings);
     this.#order = new PostOrder({
       timers: runtime.timers,
-      handshakeMs: limits.handshakeMs,
+      handshakeMs: () => limits.handshakeMs,
       again: (exchange) => this.#another(exchange),
       posts: () => this.#exchanges.values(),
       dispatch: (exchange) => this.#dispatch(exchange),
@@ -131,7 +131,7 @@ class HttpTransport implements Transport, ExchangeHost {
     this.#outbox = new Outbox({
       runtime,
       server: spec.name,
-      lifeMs: limits.handshakeMs,
+      lifeMs: () => limits.handshakeMs,
       post: (frame, gone) => this.#postLetter(frame, gone),
     });
   }
