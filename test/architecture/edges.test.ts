@@ -95,6 +95,7 @@ const EDGES: readonly Edge[] = [
   edge('supervisor/managed-process.ts', ['timers'], 'delays between restarts, and the time limit of a replacement'),
   edge('supervisor/systemd-notify.ts', ['outside'], 'systemd-notify, bounded'),
   edge('supervisor/process-probe.ts', ['outside', 'timers'], 'heartbeats and probes over the private sockets'),
+  edge('upstream/single-session/session-files.ts', ['outside'], 'lists the files of these sessions'),
   edge(
     'upstream/single-session/session-memory.ts',
     ['outside'],

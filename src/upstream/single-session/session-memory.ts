@@ -6,11 +6,12 @@
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, opendir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HttpSpec } from '../../model/snapshot.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
+import { allNamed, byAge, type Named, type ProcessIdentity } from './session-files.ts';
 import { RECORD_BYTES, recordFrom, recordText, type SessionRecord } from './session-record.ts';
 
 /** A session whose process has exited without ending it, or that its opener has given up. */
@@ -28,28 +29,7 @@ export interface SessionMemoryParts {
   readonly isRunning: (other: ProcessIdentity) => boolean;
 }
 
-/** Pids are reused, in a container at each start. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** Clock ticks since boot at which it started; '' if unknown. */
-  readonly startTicks: string;
-}
-
-/** The content of a file's name. */
-interface Named {
-  readonly file: string;
-  readonly target: string;
-  readonly slot: number;
-  readonly opener: ProcessIdentity;
-  /** Digest of the session's id. */
-  readonly digest: string;
-}
-
 const WRITE_MS = 5000;
-/** Files that are looked at: many more than workers and servers have. */
-const LOOKED_AT = 4096;
-/** Files whose age is read at once. */
-const AGES = 64;
 /** A link is not followed, and a pipe does not block a thread. */
 const IN_PLACE = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Files of one target that are read at most: workers and their replacements. */
@@ -58,7 +38,6 @@ const LEFT = 64;
 const LATE = 2;
 /** Stands for the opener of a session that was given up. */
 const NOBODY: ProcessIdentity = { pid: 0, startTicks: '' };
-const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)-(\d*)\.([0-9a-f]{16})\.json$/;
 
 /**
  * Returns the target of a session: it is invalid at another address or with other credentials, and must not be sent
@@ -266,40 +245,6 @@ export class SessionMemory {
       // A missing record costs a server that allows one session a longer outage after a crash; nothing waits for it.
     }
   }
-}
-
-async function byAge(dir: string, files: readonly string[]): Promise<readonly string[]> {
-  const ages: { readonly file: string; readonly atMs: number }[] = []; // bounded by: LOOKED_AT
-  const read = async (file: string) => ({
-    file,
-    atMs: (await lstat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0,
-  });
-  for (let at = 0; at < files.length; at += AGES)
-    ages.push(...(await Promise.all(files.slice(at, at + AGES).map(read))));
-  return ages.sort((a, b) => a.atMs - b.atMs).map(({ file }) => file);
-}
-
-/** Returns the session files of a directory, at most of `LOOKED_AT` entries; empty when it cannot be read. */
-async function allNamed(dir: string): Promise<readonly Named[]> {
-  const found: Named[] = []; // bounded by: LOOKED_AT
-  try {
-    let seen = 0;
-    for await (const { name } of await opendir(dir)) {
-      const one = namedFrom(name);
-      if (one) found.push(one);
-      seen += 1;
-      if (seen === LOOKED_AT) break;
-    }
-  } catch {
-    // Nothing was recorded yet.
-  }
-  return found;
-}
-
-function namedFrom(file: string): Named | undefined {
-  const [, target, slot, pid, startTicks, digest] = NAME.exec(file) ?? [];
-  if (target === undefined || startTicks === undefined || digest === undefined) return undefined;
-  return { file, target, slot: Number(slot), opener: { pid: Number(pid), startTicks }, digest };
 }
 
 /** Returns the digest of an id, as it is in the name of its file. */
