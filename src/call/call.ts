@@ -50,6 +50,8 @@ export interface Incoming {
   onCaller?(caller: Caller): void;
   /** Called when the session of this message is found, before it is used. */
   onSession?(session: Session): void;
+  /** Tells whether the client has disconnected already; absent when it cannot have. */
+  isGone?(): boolean;
   /** Calls `listener` once if the client disconnects before the answer. */
   onGone(listener: () => void): void;
   /** A client that disconnects cannot return for the answer, with or without a session (2024-11-05); default false. */

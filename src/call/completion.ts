@@ -32,7 +32,7 @@ export function createCompletion(
       return view.declares(target.server, 'completions') ? send(call, { params, target }) : NO_VALUES;
     };
     if (of === 'resource')
-      return withRoute(names.template(name, call), (target) => (target ? go(target) : notFound(name)));
+      return withRoute(names.template(name, call), call, (target) => (target ? go(target) : notFound(name)));
     const target = call.view.promptRoute(name);
     if (target) return go(target);
     const unknown = unknownPrompt(name, call.view);

@@ -1,7 +1,7 @@
 /**
  * The wait `first-catalog`: a list request waits briefly for servers that have never been listed.
- * Guarantees: at most `firstCatalogMs`, and only for servers that are starting for the first time; never for known
- * ones.
+ * Guarantees: at most `firstCatalogMs`, no longer than the call is wanted, and only for servers that are starting for
+ * the first time; never for known ones.
  */
 import type { Call } from './call.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
@@ -47,18 +47,19 @@ export function createFirstCatalog(
       const known = new Set(call.world.listings.map((listing) => listing.server)); // bounded by: servers
       const missing = call.view.servers.filter((server) => !known.has(server) && isMissing(server));
       if (missing.length === 0) return undefined;
-      return waitUntil(parts, call.requestId, patienceMs, () => !missing.some(isMissing));
+      return waitUntil(parts, call, patienceMs, () => !missing.some(isMissing));
     },
   };
 }
 
 async function waitUntil(
   { runtime, catalog }: Pick<PipelineParts, 'runtime' | 'catalog'>,
-  owner: string,
+  { requestId: owner, open }: Call,
   patienceMs: number,
   done: () => boolean,
 ): Promise<void> {
   using deadline = runtime.deadline(patienceMs);
+  open.onEnd(() => deadline.end('cancelled'));
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = (): void => {
     if (done()) resolve();
@@ -73,7 +74,7 @@ async function waitUntil(
   try {
     await runtime.waits.for(promise, { label: 'first-catalog', owner, deadline });
   } catch {
-    // The time is over: the list is sent without the missing servers, and `_meta` says so.
+    // The call has ended, or the time is over: the list is sent without the missing servers, and `_meta` says so.
   } finally {
     for (const stop of forget) stop();
   }

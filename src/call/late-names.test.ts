@@ -11,8 +11,8 @@ import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { until } from '../../test/support/hub.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { View } from '../catalog/view.ts';
-import { isRefusal } from '../model/outcome.ts';
-import type { Access } from '../runtime/open-work.ts';
+import { isRefusal, Refusal } from '../model/outcome.ts';
+import type { Access, OpenItem } from '../runtime/open-work.ts';
 import type { Call } from './call.ts';
 import { createLateNames, type LateNames } from './late-names.ts';
 
@@ -30,6 +30,10 @@ interface Place {
   /** Adds the name here. */
   list(name: string): void;
   find(name: string, owner?: string): Promise<string | undefined> | undefined;
+  /** Ends the calls that `find` has made so far. */
+  cancel(): void;
+  /** Labels of the waits that are open. */
+  readonly waits: () => string[];
 }
 
 async function place(t: TestContext): Promise<Place> {
@@ -49,8 +53,13 @@ async function place(t: TestContext): Promise<Place> {
   const others = () => [socket, join(directory, 'gone.sock')];
   const names = createLateNames({ runtime, limits: { nameQuestionsPerKey: 2 }, catalog, others });
   const access = { principal: {}, viewName: VIEW, world: {} } as unknown as Access;
+  const calls: OpenItem[] = []; // bounded by: a test's calls
   const made: Place = {
     ...{ names, asked: [], status: 404, unanswered: [] },
+    waits: () => runtime.waits.table().map(({ label }) => label),
+    cancel() {
+      for (const open of calls) runtime.openWork.end(open, new Refusal('cancelled'));
+    },
     async pass(ms) {
       await setImmediate();
       advance(ms);
@@ -63,6 +72,7 @@ async function place(t: TestContext): Promise<Place> {
     find(name, owner = 'key') {
       const open = runtime.openWork.add('call', access);
       assert.ok(!isRefusal(open));
+      calls.push(open);
       const call = { owner, viewName: VIEW, open, requestId: 'r' } as unknown as Call;
       return names.find(name, call, { kind: 'tool', routeIn: (now: View) => now.route(name) as unknown as string });
     },
@@ -130,4 +140,21 @@ test('a key asks for a few names at once, and another key is not held up by it',
   await made.pass(50);
   assert.ok(made.find('e'));
   assert.equal(made.find('x'.repeat(10_000), 'third'), undefined, 'too long to be asked');
+});
+
+test('a cancelled call does not wait for a name that another worker knows', async (t) => {
+  const made = await place(t);
+  made.status = undefined;
+  const before = made.find('one');
+  await until(() => made.unanswered.length === 1, 5000, 'the question');
+  made.cancel();
+  made.unanswered[0]?.writeHead(200).end();
+  assert.equal(await before, undefined);
+  assert.deepEqual(made.waits(), []);
+  made.status = 200;
+  const during = made.find('two');
+  await until(() => made.waits().includes('first-catalog'), 5000, 'the wait for its list');
+  made.cancel();
+  assert.equal(await during, undefined);
+  assert.deepEqual(made.waits(), []);
 });

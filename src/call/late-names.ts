@@ -20,7 +20,8 @@ export type NameKind = 'tool' | 'prompt' | 'resource' | 'template';
 export interface LateNames {
   /**
    * Resolves a name that the call's view does not know, once it has arrived from another worker. The promise resolves
-   * to undefined when no worker knows it, and never rejects. Returns undefined when there is no worker to ask.
+   * to undefined when no worker knows it or the call has ended, and never rejects. Returns undefined when there is no
+   * worker to ask.
    */
   find<T>(name: string, call: Call, about: LateName<T>): Promise<T | undefined> | undefined;
   /** Serves `GET /names/<kind>/<view>/<name>` to other workers: 200 for a known name, 404 for others. */
@@ -141,10 +142,10 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
 
   return {
     find(name, call, about) {
-      if (others().length === 0) return undefined;
+      if (call.open.ended || others().length === 0) return undefined;
       const path = pathOf(about.kind, call.viewName, name);
       const asked = path.length > PATH_BYTES ? undefined : isKnownElsewhere(path, call.owner);
-      return asked?.then((isKnown) => (isKnown ? untilHere(call, about) : undefined));
+      return asked?.then((isKnown) => (isKnown && !call.open.ended ? untilHere(call, about) : undefined));
     },
     serve(asked, response) {
       asked.resume();

@@ -44,7 +44,9 @@ export function answerList(
   const cursor = refuseCursor(call);
   if (isRefusal(cursor)) return cursor;
   const waiting = firstCatalog.wait(call);
-  return waiting === undefined ? listed(list, call, parts) : waiting.then(() => listed(list, call, parts));
+  return waiting === undefined
+    ? listed(list, call, parts)
+    : waiting.then(() => call.open.ended ?? listed(list, call, parts));
 }
 
 /** Lists have one page, so that no cursor is valid; null and an empty one count as none. */

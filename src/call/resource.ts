@@ -55,19 +55,20 @@ export function createResourceRead(
     const params = scanCallParams(call.envelope, 'uri');
     if (isRefusal(params)) return params;
     const { name: uri } = params;
-    return withRoute(names.resource(uri, call), (target) => {
+    return withRoute(names.resource(uri, call), call, (target) => {
       if (!target) return notFound(uri);
       return send(call, { params, target, shape: target.renamed ? (json) => withUri(json, target, uri) : undefined });
     });
   };
 }
 
-/** Calls `then` with the route, at once when it is known at once. */
+/** Calls `then` with the route: at once when it is known at once, else unless the call has ended meanwhile. */
 export function withRoute<T>(
   route: MayBe<T>,
+  { open }: Pick<Call, 'open'>,
   then: (route: T | undefined) => Outcome<Reply> | Promise<Outcome<Reply>>,
 ): Outcome<Reply> | Promise<Outcome<Reply>> {
-  return route instanceof Promise ? route.then(then) : then(route);
+  return route instanceof Promise ? route.then((late) => open.ended ?? then(late)) : then(route);
 }
 
 export function notFound(uri: string): Refusal {

@@ -1,7 +1,8 @@
 /**
  * Calls from their admission to their answer.
- * Guarantees: a call ends once: with its answer, when its client cancels or leaves, or with its key; its permit is given
- * back by every ending; a fault becomes an error reply, here and nowhere else.
+ * Guarantees: a call whose client has left does not begin; it ends once: with its answer, when its client cancels or
+ * leaves, or with its key; its permit is given back by every ending; a fault becomes an error reply, here and nowhere
+ * else.
  */
 import { HubError } from '../model/errors.ts';
 import { type Outcome, Refusal } from '../model/outcome.ts';
@@ -42,7 +43,7 @@ export function createRunningCalls(
 
   return {
     run(call, work, ended) {
-      const outcome = attempt(call, work);
+      const outcome = hasLeft(call) ? new Refusal('client-gone') : attempt(call, work);
       if (!(outcome instanceof Promise)) {
         release(call);
         ended(call, outcome);
@@ -61,11 +62,18 @@ export function createRunningCalls(
         };
         // Wherever the call waits: its caller gets no result any more.
         call.open.onEnd(finish);
-        // With a session the client may return for the answer: a disconnect is not a cancel (2025 era).
-        if (!call.session || call.incoming.isLostWhenGone)
-          call.incoming.onGone(() => runtime.openWork.end(call.open, new Refusal('client-gone')));
+        if (endsWhenGone(call)) call.incoming.onGone(() => runtime.openWork.end(call.open, new Refusal('client-gone')));
         outcome.then(finish, (fault) => finish(refusalFrom(fault)));
       });
     },
   };
+}
+
+/** With a session the client may return for the answer: a disconnect is not a cancel (2025 era). */
+function endsWhenGone({ session, incoming }: Call): boolean {
+  return session === undefined || incoming.isLostWhenGone === true;
+}
+
+function hasLeft(call: Call): boolean {
+  return call.envelope.kind === 'request' && endsWhenGone(call) && call.incoming.isGone?.() === true;
 }

@@ -65,7 +65,7 @@ export function createSubscribe(
     const params = scanCallParams(envelope, 'uri');
     if (isRefusal(params)) return params;
     if (!session) return new Refusal('invalid-request', `${envelope.method} needs a session: send initialize first.`);
-    return withRoute(names.resource(params.name, call), (route) => {
+    return withRoute(names.resource(params.name, call), call, (route) => {
       if (!route) return notFound(params.name);
       return envelope.method === 'resources/subscribe'
         ? subscribe(call, session, params, route)

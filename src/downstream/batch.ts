@@ -132,6 +132,8 @@ export function createBatch({ runtime, limits, pipeline }: BatchParts) {
         envelope: message,
         context,
         back,
+        // Its answer is no stream to which a client could return.
+        isLostWhenGone: true,
         onGone: (cancel) => answers.onCancel(cancel),
       });
       return answers.take(message, batchPiece(message, outcome));

@@ -90,6 +90,10 @@ class HttpMessage implements Incoming {
     this.back.inSession(session);
   }
 
+  isGone(): boolean {
+    return this.#response.destroyed;
+  }
+
   onGone(listener: () => void): void {
     onceClosed(this.#response, () => {
       if (!this.back.isAnswered) listener();

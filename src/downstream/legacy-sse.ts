@@ -141,6 +141,7 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
       context: { ...context, sessionId: one.session?.id },
       back,
       isLostWhenGone: true,
+      isGone: () => one.stream.over,
       onGone(listener) {
         if (one.stream.over) return listener();
         gone.add(listener);

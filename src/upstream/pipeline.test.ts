@@ -47,6 +47,36 @@ test('a full server refuses its own calls only, at once when the queue is full a
   await rig.close();
 });
 
+test('a call whose client leaves while it waits for the server to start, or for a place, ends at once and is not sent', async () => {
+  const rig = new FleetRig({ specs: [scriptedSpec({ inFlight: 1 })], script: { hello: false } });
+  await settle();
+  const labels = () =>
+    rig.frozen.runtime.waits.table().flatMap(({ label, owner }) => (owner === 'a test' ? [label] : []));
+  const early = rig.call();
+  assert.deepEqual(labels(), ['link-ready']);
+  early.deadline.end('client-gone');
+  await settle();
+  assert.ok(early.outcome);
+  assert.deepEqual(labels(), []);
+  await rig.close();
+
+  const full = await FleetRig.ready({ specs: [scriptedSpec({ inFlight: 1 })] });
+  const inside = full.call();
+  const [queued, next] = [full.call(), full.call()];
+  assert.equal(full.registry.status('scripted')?.queued, 2);
+  queued.deadline.end('client-gone');
+  await settle();
+  assert.ok(queued.outcome);
+  assert.equal(full.registry.status('scripted')?.queued, 1);
+  for (const call of [inside, next]) {
+    full.life.reply(full.life.last('tools/call').id, {});
+    await settle();
+    assert.equal(textOf(call), '{}');
+  }
+  assert.equal(full.life.of('tools/call').length, 2);
+  await full.close();
+});
+
 test('one key’s flood leaves the other keys their turn', async () => {
   const rig = await FleetRig.ready({ specs: [scriptedSpec({ inFlight: 1 })] });
   for (let i = 0; i < 100; i += 1) rig.call({ fairKey: 'flood' });

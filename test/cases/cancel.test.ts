@@ -54,17 +54,30 @@ describe('a cancelled request', { timeout: 120_000 }, () => {
   const isIdle = async () => !(await isCalling());
   const untilCalled = () => until(isCalling, 5000, 'the call to its server');
 
-  test('returns to the client at once when its first listing is awaited, and never reaches the server', async () => {
+  test('returns to the client at once when its first listing is awaited, and never reaches the server; nor does the call of a client that leaves', async () => {
     await withClient(async (client) => {
       const call = client.post(callText('late_echo', '{"text":"never"}', { id: '5' }));
+      const leaving = new AbortController();
+      const left = fetch(`${hub.url}/mcp`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.key}`, 'content-type': 'application/json' },
+        body: callText('late_echo', '{"text":"abandoned"}', { id: '6' }),
+        signal: leaving.signal,
+      }).then(
+        () => 'answered',
+        () => 'left',
+      );
       await new Promise((resolve) => setTimeout(resolve, 300));
       assert.equal(call.over, false, call.received);
+      leaving.abort();
+      assert.equal(await left, 'left');
       await client.post(CANCEL_5).end();
       await call.end(1000);
       assert.deepEqual([call.status, call.body], [202, '']);
       const listed = () => client.post(callText('late_echo', '{"text":"later"}', { id: '7' })).end();
       await until(async () => (await listed()).received.includes('later'), 20_000, 'the server');
-      assert.equal(readFileSync(ledger, 'utf8').includes('never'), false);
+      const reached = readFileSync(ledger, 'utf8');
+      assert.deepEqual([reached.includes('never'), reached.includes('abandoned')], [false, false]);
     });
   });
 
@@ -104,6 +117,15 @@ describe('a cancelled request', { timeout: 120_000 }, () => {
         JSON.parse(both.body).map(({ id }: { id: number }) => id),
         [6],
       );
+    });
+  });
+
+  test('of a batch whose client leaves ends at the server, in a session too, because no stream leads back to it', async () => {
+    await withClient(async (client) => {
+      const both = client.post(`[${SLOW_5},${PING_6}]`);
+      await untilCalled();
+      both.drop();
+      await until(isIdle, 5000, 'the end of the call at the server');
     });
   });
 

@@ -4,6 +4,7 @@
 import { type Admission, createAdmission } from '../../src/admission/gate.ts';
 import { createKeyAuthenticator } from '../../src/auth/key-authenticator.ts';
 import type { Incoming, Reply, RequestContext } from '../../src/call/call.ts';
+import { createLateNames } from '../../src/call/late-names.ts';
 import { createRequestPipeline, type RequestPipeline } from '../../src/call/pipeline.ts';
 import { createQuestions } from '../../src/call/questions.ts';
 import { type Catalog, createCatalog } from '../../src/catalog/catalog.ts';
@@ -51,9 +52,13 @@ export class PipelineRig {
   readonly read = new Set<string>(); // bounded by: one test
   /** By slug; a server that is not here is ready with 2 tools. */
   readonly statuses = new Map<string, Partial<ServerStatus>>(); // bounded by: one test
+  /** Whether a server that was never listed is ready; may wait. */
+  whenReady: ServerRegistry['whenReady'] = () => undefined;
 
-  constructor(more: { limits?: Partial<Limits>; world?: Partial<Snapshot> } = {}) {
+  /** `workers`: sockets of other workers, which may know more names. */
+  constructor(more: { limits?: Partial<Limits>; world?: Partial<Snapshot>; workers?: readonly string[] } = {}) {
     const { runtime } = this.frozen;
+    const { workers } = more;
     this.limits = { ...limitsFrom({}), ...more.limits };
     const world = worldOf(
       [serverSpec('git'), serverSpec('files', { tools: {} })],
@@ -77,6 +82,9 @@ export class PipelineRig {
       catalog: this.catalog,
       registry: this.#registry(),
       preferences: createSessionPreferences({ runtime, limits: this.limits }),
+      lateNames:
+        workers &&
+        createLateNames({ ...{ runtime, limits: this.limits, catalog: this.catalog }, others: () => workers }),
       questions: createQuestions({ runtime, limits: this.limits, slot: 1 }),
       ...{ seals, slot: 1 },
       version: '9.9.9',
@@ -85,13 +93,14 @@ export class PipelineRig {
   }
 
   #registry(): ServerRegistry {
-    const played: Pick<ServerRegistry, 'call' | 'status' | 'rawListing' | 'startBudget'> = {
+    const played: Pick<ServerRegistry, 'call' | 'status' | 'rawListing' | 'startBudget' | 'whenReady'> = {
       startBudget: () => startBudget(undefined, undefined, { runtime: this.frozen.runtime, limits: this.limits }),
       call: (server, call) => {
         this.asked.push({ server, call });
         return this.reply(server, call);
       },
       status: (server) => ({ ...READY, server, ...this.statuses.get(server) }) as ServerStatus,
+      whenReady: (server, deadline, owner) => this.whenReady(server, deadline, owner),
       rawListing: (server) => (this.read.has(server) ? ({} as RawListing) : undefined),
     };
     return played as ServerRegistry;
