@@ -12,15 +12,15 @@ const CLI = fileURLToPath(new URL('../bin/mcphub.js', import.meta.url));
 const PAGE = new URL('../docs/cli.md', import.meta.url);
 
 const EXIT_MEANS: Readonly<Record<keyof typeof EXIT, string>> = {
-  ok: 'it was done',
-  error: 'it failed; the message says why',
-  usage: 'the command was written wrongly',
-  notFound: 'there is no such server, tool, group or key',
-  auth: 'not allowed: the hub belongs to another user, or refused',
-  unreachable: 'no hub runs on that data directory, or it did not answer in time',
-  toolError: 'the tool answered with an error of its own',
-  unconfirmed: 'done, but a worker has not confirmed it yet (`unconfirmed` in the JSON answer names it)',
-  badConfig: 'the configuration has errors, or starting again cannot help',
+  ok: 'success',
+  error: 'failure; the message states the cause',
+  usage: 'invalid command line',
+  notFound: 'no such server, tool, group or key',
+  auth: 'not permitted: the hub belongs to another user, or refused the request',
+  unreachable: 'no hub runs on the data directory, or it did not respond in time',
+  toolError: 'the tool returned an error',
+  unconfirmed: 'done, but a worker has not confirmed the change yet (named by `unconfirmed` in the JSON output)',
+  badConfig: 'the configuration has errors, or another error that a restart cannot fix',
   interrupted: 'interrupted',
 };
 

@@ -68,15 +68,15 @@ function errorsPage(): string {
   return `${[
     '# Errors',
     '<!-- Made from src/model/errors.ts by scripts/generate-docs.ts; changes here are lost. -->',
-    'Every failure has a name that never changes. It stands in `error.data.code` of a JSON-RPC error (`/mcp`, `/sse`, `/messages`), and in ' +
+    'Every failure has a code that never changes. It is `error.data.code` of a JSON-RPC error (`/mcp`, `/sse`, `/messages`), and in ' +
       '`error.code` of `/api`, `/` and the health pages, whose errors all have this body: ' +
       '`{"error":{"code":"forbidden","message":"…","retryable":false}}`, with more members such as `setting` or `retryAfterMs` where they ' +
       'help, and the status of the table (`forbidden` 403, `config-invalid` 422, `store-failed` 503; for others where the table says 200: 503 when a ' +
-      'retry may help, else 400). What is refused before its path is known (too many connections, a malformed or late request) gets the ' +
+      'retry may help, else 400). Requests that are refused before their path is known (too many connections, a malformed or slow request) get the ' +
       'JSON-RPC form with `"id":null`.',
-    '**retry**: the same request may succeed a little later. **breaker**: it may open the circuit breaker of the server. ' +
-      '**level**: how loud it is in the log.',
-    table(['code', 'JSON-RPC', 'HTTP', 'retry', 'breaker', 'level', 'what the client reads', 'what you can do'], rows),
+    '**retry**: the same request may succeed a little later. **breaker**: it counts for the circuit breaker of the server. ' +
+      '**level**: its level in the log.',
+    table(['code', 'JSON-RPC', 'HTTP', 'retry', 'breaker', 'level', 'message for the client', 'what to do'], rows),
   ].join('\n\n')}\n`;
 }
 

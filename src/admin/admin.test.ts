@@ -313,8 +313,8 @@ test('shows for each server on the operator’s page what `servers list` shows',
   ]);
   const { text } = await ask('GET', '/');
   for (const part of [
-    /circuit breaker open after 5 failures: &lt;i&gt;gone&lt;\/i&gt;, next try in 1[12]\.\d s \[abc123\]/,
-    /prompts not read completely \(3 were\): child refused prompts\/list: &lt;b&gt;no/,
+    /circuit breaker open after 5 failures: &lt;i&gt;gone&lt;\/i&gt;, next attempt in 1[12]\.\d s \[abc123\]/,
+    /prompts not read completely \(3 rows were\): child refused prompts\/list: &lt;b&gt;no/,
     /a call of parse failed 4\.\d s ago: upstream-exit: exit code 1\. Its last lines:\nTypeError: &lt;u&gt;x/,
     /<td class="number">41<\/td><td class="number">6<\/td>/,
   ])
@@ -384,10 +384,10 @@ test('restarts a remote server on every worker, a child on its own, and names si
 
 test('passes on the message of a worker’s refusal', async (t) => {
   const { ask, dir } = await bench(t);
-  await fakeHub(t, dir, 1, () => [400, { error: { code: 'server-disabled', message: 'The server is switched off.' } }]);
+  await fakeHub(t, dir, 1, () => [400, { error: { code: 'server-disabled', message: 'The server is disabled.' } }]);
   const answer = await ask<Failed>('POST', '/api/servers/child/restart');
   assert.deepEqual([answer.status, answer.body.error.code], [503, 'server-down']);
-  assert.match(answer.body.error.message, /hub 1: The server is switched off\./);
+  assert.match(answer.body.error.message, /worker 1: The server is disabled\./);
 });
 
 test('lists waits and containers of every process, and names those that do not respond', async (t) => {

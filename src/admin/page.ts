@@ -39,7 +39,7 @@ ${serverTable(status.servers)}`,
 
 function verdict(status: StatusAnswer): string {
   const isConnected = status.hubs.some(({ connected }) => connected);
-  if (!isConnected) return '<span class="state bad">No hub process is connected.</span>';
+  if (!isConnected) return '<span class="state bad">No worker is connected.</span>';
   const sick = status.servers.filter(({ state }) => !['ready', 'asleep', 'disabled'].includes(state)).length;
   const notes = [
     sick > 0 ? `${sick} of ${status.servers.length} servers are not ready` : '',
@@ -56,7 +56,7 @@ function figures(status: StatusAnswer): string {
     ['Version', status.version],
     ['Up for', lengthText(status.process.uptimeMs)],
     ['Revision', String(status.revision)],
-    ['Hub processes', String(connected)],
+    ['Workers', String(connected)],
     ['Servers', String(status.servers.length)],
     ['Tools', String(status.tools)],
     ['Prompts', String(status.prompts)],

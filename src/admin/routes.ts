@@ -135,8 +135,8 @@ export function createRoutes(parts: RoutesParts): Routes {
         '/api/ceilings': () => ceilings(deadline),
       };
       const read = Object.hasOwn(reads, path) ? reads[path] : undefined;
-      if (!read) return new Refusal('not-found', 'Nothing is served at this path.');
-      if (method !== 'GET') return new Refusal('method-not-allowed', 'This path is read with GET.');
+      if (!read) return new Refusal('not-found', 'There is no resource at this path.');
+      if (method !== 'GET') return new Refusal('method-not-allowed', 'This path accepts GET only.');
       return { status: 200, body: await read() };
     },
   };
@@ -168,7 +168,7 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
     const [, , , word = '', verb = ''] = path.split('/');
     if (word === '') {
       if (method === 'POST') return create(asked, deadline);
-      if (method !== 'GET') return new Refusal('method-not-allowed', 'Keys are read with GET and made with POST.');
+      if (method !== 'GET') return new Refusal('method-not-allowed', 'Keys are listed with GET and created with POST.');
       const body: KeysAnswer = { keys: keys.list().map(answerFrom) };
       return { status: 200, body };
     }
@@ -198,9 +198,9 @@ async function confirmation(control: Control, what: 'keys' | 'snapshot'): Promis
 }
 
 function nobodyTook(spec: ServerSpec, failed: readonly HubFailure[]): HubError {
-  const words = failed.map(({ hub, message }) => `hub ${hub}: ${message}`).join('; ');
+  const words = failed.map(({ hub, message }) => `worker ${hub}: ${message}`).join('; ');
   return new HubError('server-down', {
-    message: `No hub answered for ${spec.name}: ${words}`,
+    message: `No worker responded for ${spec.name}: ${words}`,
     detail: { operator: { failed } },
   });
 }

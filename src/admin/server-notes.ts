@@ -8,7 +8,7 @@ import { withoutStop } from '../model/sentence.ts';
 import { ago } from '../runtime/ago.ts';
 import type { ServerAnswer, ServerOnHub } from './contract.ts';
 
-const NO_CANCELS = ' (no cancels are sent: they ended its process twice)';
+const NO_CANCELS = ' (cancel notifications are disabled: its process exited twice after one)';
 /** Age in ms up to which a failed call is shown for a server that is otherwise fine. */
 const SHOWN_MS = 15 * 60_000;
 
@@ -20,10 +20,11 @@ export function homeOf({ hubs, homeHub }: ServerAnswer): ServerOnHub | undefined
 /** Returns the text; empty when there is nothing to report. */
 export function serverNotes(server: ServerAnswer): string {
   const home = homeOf(server);
-  const loop = home?.crashLoop === undefined ? '' : `crash loop, ${home.crashLoop} deaths in a row: `;
+  const loop = home?.crashLoop === undefined ? '' : `crash loop, ${home.crashLoop} exits in a row: `;
   const cancels = server.hubs.some(({ withholdsCancels }) => withholdsCancels) ? NO_CANCELS : '';
   const notes = home?.notes === undefined ? '' : ` (${home.notes.join('; ')})`;
-  const retry = home?.retryMs !== undefined && server.state === 'waiting' ? `, next try in ${ago(home.retryMs)}` : '';
+  const retry =
+    home?.retryMs !== undefined && server.state === 'waiting' ? `, next attempt in ${ago(home.retryMs)}` : '';
   const cause = server.cause ?? [listNotes(server), lastFailure(server)].filter((note) => note !== '').join('; ');
   const reference = server.reference ? ` [${server.reference}]` : '';
   return `${loop}${retry === '' ? cause : withoutStop(cause)}${retry}${reference}${cancels}${notes}`.trim();
@@ -35,7 +36,7 @@ function listNotes({ hubs }: ServerAnswer): string {
   // Many servers with resources do not support templates, which is normal.
   const shown = unread.filter(({ kind, isWanted }) => isWanted || kind !== 'template');
   const notes = shown.map(({ kind, why, rows }) =>
-    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
+    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} rows were): ${why}`,
   );
   if (hubs.some(({ declaresNothing }) => declaresNothing)) notes.push('declares nothing');
   return notes.join('; ');

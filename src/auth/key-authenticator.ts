@@ -157,7 +157,7 @@ interface Guesses {
 }
 
 function unknownKey(key: string): string {
-  return `No key ${key.slice(0, PREFIX_LENGTH)}… is known here; it may have been revoked.`;
+  return `No key ${key.slice(0, PREFIX_LENGTH)}… exists; it may have been revoked.`;
 }
 
 function ringFrom(keys: readonly KeyRecord[]): ReadonlyMap<string, KeyRecord> {

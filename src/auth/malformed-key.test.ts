@@ -21,8 +21,8 @@ const FAULTS: readonly (readonly [header: string, fault: RegExp])[] = [
   [`Bearer "${KEY}"`, /quotation marks/],
   [`Bearer '${KEY}'`, /quotation marks/],
   [`Bearer ${KEY}"`, /quotation marks/],
-  [`Bearer Bearer ${KEY}`, /"Bearer" stands in the Authorization header twice/],
-  [`BearerBearer ${KEY}`, /"Bearer" stands in the Authorization header twice/],
+  [`Bearer Bearer ${KEY}`, /contains the word "Bearer" twice/],
+  [`BearerBearer ${KEY}`, /contains the word "Bearer" twice/],
   [`Bearer ${KEY}, Bearer ${KEY}`, /several Authorization headers/],
   // biome-ignore lint/suspicious/noTemplateCurlyInString: clients send it unfilled
   ['Bearer ${MCPHUB_KEY}', /placeholder/],
@@ -37,10 +37,10 @@ const FAULTS: readonly (readonly [header: string, fault: RegExp])[] = [
   [`Bearer ${KEY.slice(0, -1)}`, /has 63 hex digits instead of 64/],
   [`Bearer ${KEY}0`, /has 65 hex digits instead of 64/],
   ['Bearer mcphub_', /has 0 hex digits instead of 64/],
-  [`Bearer ${KEY.slice(0, -1)}g`, /no hex digit/],
+  [`Bearer ${KEY.slice(0, -1)}g`, /not a hex digit/],
   [`Bearer ${KEY.slice(0, 20)} ${KEY.slice(20)}`, /white space/],
   [`Bearer ${DIGITS}`, /lacks its beginning "mcphub_"/],
-  [`Bearer mcphub_${KEY}`, /"mcphub_" stands in the key twice/],
+  [`Bearer mcphub_${KEY}`, /key contains "mcphub_" twice/],
   ['Bearer sk-proj-0123456789', /another service/],
   [`Bearer ${'a'.repeat(300)}`, /longer than 256 characters/],
 ];

@@ -46,18 +46,18 @@ function faultInScheme(lower: string): string {
 
 function faultInKey(key: string): string {
   const lower = key.toLowerCase();
-  if (lower.startsWith('bearer')) return 'The word "Bearer" stands in the Authorization header twice.';
+  if (lower.startsWith('bearer')) return 'The Authorization header contains the word "Bearer" twice.';
   if (lower.includes('bearer')) return 'There are several Authorization headers.';
   if (QUOTES.includes(key.charAt(0)) || QUOTES.includes(key.slice(-1))) return 'The key is in quotation marks.';
   if (isPlaceholder(lower)) return 'The key is a placeholder that was not filled in.';
-  if (/\s/.test(key)) return 'The key has white space in it.';
+  if (/\s/.test(key)) return 'The key contains white space.';
   if (!lower.startsWith(PREFIX))
     return isHex(lower) && lower.length === DIGITS
       ? `The key lacks its beginning "${PREFIX}".`
       : `The key does not begin with "${PREFIX}"; it may belong to another service.`;
   const digits = lower.slice(PREFIX.length);
-  if (digits.startsWith(PREFIX)) return `"${PREFIX}" stands in the key twice.`;
-  if (!isHex(digits)) return 'The key has a character that is no hex digit (0-9, a-f).';
+  if (digits.startsWith(PREFIX)) return `The key contains "${PREFIX}" twice.`;
+  if (!isHex(digits)) return 'The key contains a character that is not a hex digit (0-9, a-f).';
   return `The key has ${digits.length} hex digits instead of ${DIGITS}.`;
 }
 

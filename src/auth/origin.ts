@@ -52,7 +52,7 @@ function checkHost({ host, isHttp10 = false }: Asked, rules: OriginRules): Refus
   const shown = JSON.stringify(host.slice(0, 100));
   return new Refusal(
     'host-refused',
-    `Host ${shown} is not allowed here; add it to settings.allowedHosts or MCPHUB_ALLOWED_HOSTS.`,
+    `Host ${shown} is not allowed; add it to settings.allowedHosts or MCPHUB_ALLOWED_HOSTS.`,
   );
 }
 
@@ -77,7 +77,7 @@ function originRefused(origin: string | undefined): Refusal {
     return new Refusal('origin-refused', 'A page of another site made this request without an Origin header.');
   return new Refusal(
     'origin-refused',
-    `Origin ${JSON.stringify(origin.slice(0, 100))} is not allowed here; add it to settings.allowedOrigins or MCPHUB_ALLOWED_ORIGINS.`,
+    `Origin ${JSON.stringify(origin.slice(0, 100))} is not allowed; add it to settings.allowedOrigins or MCPHUB_ALLOWED_ORIGINS.`,
   );
 }
 

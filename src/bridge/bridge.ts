@@ -46,7 +46,7 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
   };
   const write = (text: Buffer): void => {
     const line = outputLine(text);
-    if (line === undefined) return tell('a message of the hub is not valid JSON-RPC and is not passed on');
+    if (line === undefined) return tell('a message of the hub is not valid JSON-RPC and was dropped');
     process.stdout.write(Buffer.concat([line, NEWLINE]));
   };
   const link = new BridgeConnection(runtime, target, {
@@ -61,7 +61,7 @@ export async function bridge(path: string | undefined, options: BridgeOptions): 
   const refuse = (message: Buffer, refusal: Refusal): void => {
     const { kind, idRaw } = refusedMessage(message, refusal);
     // A notification or a reply gets no response.
-    if (kind === 'notification' || kind === 'reply') tell(`a ${kind} is not passed on: ${refusal.message}`);
+    if (kind === 'notification' || kind === 'reply') tell(`dropped a ${kind}: ${refusal.message}`);
     else write(refusalFrame(idRaw, refusal));
   };
   const receive = (message: Buffer): void => {
@@ -108,7 +108,7 @@ function targetFrom(path: string | undefined, options: BridgeOptions): BridgeTar
   if (!key)
     throw new CliFailure(
       EXIT.auth,
-      'A hub at a URL needs a key: put it in MCPHUB_KEY, or name a file with --key-file.',
+      'A hub at a URL needs a key: put it in MCPHUB_KEY, or pass a file with --key-file.',
     );
   const base = url.pathname === '/' ? '/mcp' : url.pathname.replace(/\/$/, '');
   return { url, socketPath: undefined, path: `${base}${segment}`, key };

@@ -116,7 +116,7 @@ export class BridgeConnection {
       answer.resume();
       void this.#renew().then((renewed) => {
         if (renewed) this.#post({ ...post, tries: TRIES });
-        else this.#fail(post.pending, 'the hub does not know this session any more');
+        else this.#fail(post.pending, 'the session is no longer known to the hub');
       });
       return;
     }
@@ -141,7 +141,7 @@ export class BridgeConnection {
       const text = Buffer.concat(chunks);
       const reply = answer.headers['content-type']?.includes('json') ? answerFor(pending.idRaw, text) : undefined;
       if (reply) this.#settled(pending, reply);
-      else this.#fail(pending, `the hub answered with status ${status}`);
+      else this.#fail(pending, `the hub returned status ${status}`);
     });
   }
 
@@ -164,7 +164,7 @@ export class BridgeConnection {
       if (over || !pending) return;
       if (pending.isCancelled) return void this.#pending.delete(pending);
       if (lastId === undefined || tries >= TRIES || this.#stopped)
-        return this.#fail(pending, 'the hub went away in mid-call');
+        return this.#fail(pending, 'the connection to the hub broke during the call');
       this.#runtime.timers.after(TRY_AGAIN_MS, () => this.#resume(pending, lastId ?? '', tries + 1));
     });
   }
@@ -178,7 +178,7 @@ export class BridgeConnection {
       answer: (answer) => {
         if (answer.statusCode === 200) return this.#stream(pending, answer, tries, lastId);
         answer.resume();
-        again(`the hub answered with status ${answer.statusCode}`);
+        again(`the hub returned status ${answer.statusCode}`);
       },
       failed: again,
     });
@@ -229,7 +229,7 @@ export class BridgeConnection {
     const hello = this.#hello;
     this.#session = undefined;
     if (!hello) return Promise.resolve(false);
-    this.#handlers.say('the session was lost; it is opened anew');
+    this.#handlers.say('the session was lost; opening a new one');
     return new Promise((settle) => {
       const timer = this.#runtime.timers.after(RENEW_MS, () => settle(false));
       const resolve = (renewed: boolean): void => {

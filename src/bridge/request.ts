@@ -40,7 +40,7 @@ export function sendRequest(
   const sent = target.url?.protocol === 'https:' ? httpsRequest(options) : httpRequest(options);
   let reached = false;
   let over = false;
-  const timer = timers.after(CONNECT_MS, () => sent.destroy(new Error('it does not take the connection')));
+  const timer = timers.after(CONNECT_MS, () => sent.destroy(new Error('the connection was not accepted in time')));
   sent.on('socket', (socket) => {
     const ready = (): void => {
       reached = true;

@@ -110,7 +110,7 @@ function filterIn(message: Envelope): Outcome<Record<string, unknown>> {
   const { bytes } = envelope;
   const span = paramSpan(envelope, 'notifications');
   if (span.at < 0 || bytes[span.at] !== OPEN_OBJECT)
-    return new Refusal('invalid-params', 'params.notifications must be an object that says what to listen to.');
+    return new Refusal('invalid-params', 'params.notifications must be an object that names the notifications.');
   if (span.end - span.at > FILTER_BYTES) return new Refusal('invalid-params', 'params.notifications is too large.');
   return JSON.parse(bytes.toString('utf8', span.at, span.end)) as Record<string, unknown>;
 }

@@ -61,6 +61,6 @@ export function createMethods(parts: PipelineParts, cancels: Cancels): Methods {
 function unknown(method: string): Refusal {
   const name = method.slice(0, 100);
   if (methodRow(method)?.served === 'not-yet')
-    return new Refusal('not-served-yet', `${name} is not served by this version of the hub.`);
+    return new Refusal('not-served-yet', `${name} is not supported by this version of the hub.`);
   return new Refusal('method-not-found', `Unknown method: ${name}`);
 }

@@ -10,7 +10,7 @@ import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
 import { jsonBytes } from '../protocol/json-text.ts';
 import type { Reply, ReplyNote } from './call.ts';
 
-const NOBODY = 'Through this hub nobody can be asked by this server: mark it "interactive".';
+const NOBODY = 'This server cannot send requests to users through the hub; set "interactive": true for it.';
 const INTERNAL = -32603;
 
 /** `json`: a server's error object. Returns undefined when it is another error. */

@@ -45,7 +45,7 @@ export interface SuspendedCalls {
 
 const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read']);
 const LISTS = /^notifications\/(tools|prompts|resources)\/list_changed$/;
-const EXPIRED = 'This call does not wait any more: it has expired, or its hub has restarted. Start it again.';
+const EXPIRED = 'This call is no longer suspended: it has expired, or its worker has restarted. Start the call again.';
 
 export function mayAsk(method: string): boolean {
   return MAY_ASK.has(method);

@@ -20,7 +20,7 @@ export function repairResource(resource: Json, native: string, repair: Repair): 
   dropMisfits(resource, RESOURCE_MEMBERS, repair);
   if (typeof resource.name === 'string') return;
   repair.changes.set('name', JSON.stringify(native));
-  repair.words.push('name added: the server gave none');
+  repair.words.push('name added: it was missing');
 }
 
 function dropMisfits(item: Json, rules: readonly MemberRule[], repair: Repair): void {

@@ -43,7 +43,7 @@ export function repairTool(tool: Json, bytes: Buffer, members: readonly Member[]
 function repairInput(schema: unknown, piece: ByteSpan, repair: Repair): string | undefined {
   if (isNone(schema)) {
     repair.changes.set('inputSchema', '{"type":"object"}');
-    repair.words.push('inputSchema added: the server gave none');
+    repair.words.push('inputSchema added: it was missing');
     return undefined;
   }
   if (!isObject(schema)) return 'inputSchema is not an object';

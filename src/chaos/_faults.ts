@@ -15,14 +15,14 @@ export interface FaultKind {
 }
 
 export const FAULTS: readonly FaultKind[] = [
-  http('hung', 'a server accepts and never answers', 'error'),
-  http('slow', 'a server takes 3 s for each call', 'result'),
-  http('dead', 'a server is gone, its port refuses', 'error'),
-  http('garbage', 'a server answers what is no JSON', 'error'),
-  http('huge', 'a server answers 300 MiB', 'error'),
-  stdio('crash', 'a server crashes in a call, and at each start after it', 'error'),
+  http('hung', 'a server accepts connections and never responds', 'error'),
+  http('slow', 'a server takes 3 s per call', 'result'),
+  http('dead', 'a server has exited and its port refuses connections', 'error'),
+  http('garbage', 'a server sends responses that are not JSON', 'error'),
+  http('huge', 'a server sends a response of 300 MiB', 'error'),
+  stdio('crash', 'a server crashes during a call and at every following start', 'error'),
   stdio('deaf', 'a server stops reading its stdin', 'error'),
-  stdio('flood', 'a server floods its stderr', 'result'),
+  stdio('flood', 'a server writes to stderr without pause', 'result'),
   {
     ...stdio('stopped', 'a server is stopped by SIGSTOP', 'error'),
     server: { kind: 'stdio', way: 'well' },
@@ -30,12 +30,18 @@ export const FAULTS: readonly FaultKind[] = [
   },
   {
     name: 'log',
-    says: 'nobody reads the hub’s log any more',
+    says: 'the log of the hub is no longer read',
     server: undefined,
     act: 'stop-reading',
     expected: undefined,
   },
-  { name: 'loop', says: 'a hub’s event loop stands still', server: undefined, act: 'block-loop', expected: undefined },
+  {
+    name: 'loop',
+    says: 'the event loop of a worker is blocked',
+    server: undefined,
+    act: 'block-loop',
+    expected: undefined,
+  },
 ];
 
 function http(name: string, says: string, expected: Expected): FaultKind {
@@ -129,26 +135,25 @@ export function promisesBroken(trouble: FaultKind, seen: Omit<Outcome, 'promises
     ['echo', seen.echo, OTHERS_MS],
   ] as const;
   if (trouble.act === 'block-loop') {
-    promise(seen.outageMs <= OUTAGE_MS, `/health was away for ${seen.outageMs} ms; it may be for 8 s`);
-    for (const [what, { unanswered }] of named)
-      promise(unanswered === 0, `${unanswered} × ${what} never got an answer`);
+    promise(seen.outageMs <= OUTAGE_MS, `/health failed for ${seen.outageMs} ms; limit 8 s`);
+    for (const [what, { unanswered }] of named) promise(unanswered === 0, `${unanswered} × ${what} got no response`);
   } else {
     for (const [what, { sent, results, worstMs, words }, mostMs] of named) {
       promise(results === sent, `${sent - results} of ${sent} × ${what} failed (${words})`);
-      promise(worstMs <= mostMs, `${what} took ${worstMs} ms; it may take ${mostMs} ms`);
+      promise(worstMs <= mostMs, `${what} took ${worstMs} ms; limit ${mostMs} ms`);
     }
   }
-  for (const [what, { results }] of named) promise(results > 0, `${what} was never answered`);
+  for (const [what, { results }] of named) promise(results > 0, `${what} never succeeded`);
   if (seen.broken && trouble.expected) {
     const { sent, results, worstMs } = seen.broken;
     const got = trouble.expected === 'result' ? results : sent - results;
     promise(
       sent > 0 && got === sent,
-      `${sent - got} of ${sent} calls to the broken server did not end with ${anA(trouble.expected)}`,
+      `${sent - got} of ${sent} calls to the faulty server did not end with ${anA(trouble.expected)}`,
     );
-    promise(worstMs <= BROKEN_MS, `a call to the broken server took ${worstMs} ms; it may take ${BROKEN_MS} ms`);
+    promise(worstMs <= BROKEN_MS, `a call to the faulty server took ${worstMs} ms; limit ${BROKEN_MS} ms`);
   }
-  promise(seen.idleMs !== undefined, 'the sandbox did not come back to idle');
+  promise(seen.idleMs !== undefined, 'the sandbox did not become idle again');
   return broken;
 }
 

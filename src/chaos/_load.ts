@@ -182,14 +182,14 @@ function wordsFrom(status: number, text: string, isRpc: boolean): string | undef
   if (!isRpc) return status === 200 ? undefined : `status ${status}`;
   try {
     const { result, error } = JSON.parse(text) as { result?: { isError?: boolean }; error?: { message?: string } };
-    if (error) return error.message ?? `an error without words, status ${status}`;
-    if (result?.isError) return 'the tool says isError';
+    if (error) return error.message ?? `an error without a message, status ${status}`;
+    if (result?.isError) return 'the tool returned isError';
     return result ? undefined : `status ${status}`;
   } catch {
-    return `status ${status}, no JSON`;
+    return `status ${status}, not JSON`;
   }
 }
 
 function cutWords(fault: unknown): string {
-  return `the connection was cut (${(fault as NodeJS.ErrnoException).code ?? 'no reason'})`;
+  return `the connection was closed (${(fault as NodeJS.ErrnoException).code ?? 'no reason'})`;
 }

@@ -20,15 +20,15 @@ export function reportText(outcomes: readonly Outcome[]): string {
     one.idleMs === undefined ? 'NO' : ago(one.idleMs),
     one.promisesBroken.length === 0 ? 'ok' : 'BROKEN',
   ]);
-  const head = ['TROUBLE', '/HEALTH', 'TOOLS/LIST', 'OTHER CALLS', 'AWAY FOR', 'AT REST AFTER', ''];
+  const head = ['FAULT', '/HEALTH', 'TOOLS/LIST', 'OTHER CALLS', 'OUTAGE', 'IDLE AFTER', 'RESULT'];
   const broken = outcomes.flatMap(({ promisesBroken }) => promisesBroken);
   return [
     table(head, rows),
-    '(answered/sent, then median / p99 / worst in ms)',
+    '(succeeded/sent, then median / p99 / maximum in ms)',
     outcomes.map(brokenText).join('\n'),
     broken.length === 0
-      ? paint('Every promise held.', '32')
-      : `${paint(`${broken.length} promises were broken:`, '31')}\n${broken.map((line) => `  ${visible(line)}`).join('\n')}`,
+      ? paint('All guarantees held.', '32')
+      : `${paint(`${broken.length} guarantees were broken:`, '31')}\n${broken.map((line) => `  ${visible(line)}`).join('\n')}`,
   ].join('\n\n');
 }
 
@@ -39,10 +39,10 @@ function timesText({ sent, results, medianMs, p99Ms, worstMs }: Figures): string
 function brokenText({ name, says, broken }: Outcome): string {
   if (!broken) return `${name}: ${says}.`;
   const { sent, results, medianMs, worstMs, words } = broken;
-  const times = `median ${ago(medianMs)}, worst ${ago(worstMs)}`;
+  const times = `median ${ago(medianMs)}, maximum ${ago(worstMs)}`;
   const got =
     results === sent
-      ? `${sent} calls to it got their result (${times})`
+      ? `all ${sent} calls to it returned a result (${times})`
       : `${sent - results} of ${sent} calls to it ended with an error (${times})`;
   return `${name}: ${says}; ${got}${words ? `: ${visible(words).slice(0, WORDS)}` : ''}`;
 }

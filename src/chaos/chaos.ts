@@ -40,13 +40,13 @@ export async function chaos(options: ChaosOptions): Promise<void> {
   await using sandbox = await Sandbox.open({ runtime, config, echo: wellServer(), signal: stop.signal });
   if (!options.json)
     print(
-      `A sandbox of ${file ?? 'no configuration'} on port ${sandbox.target.port}; the hub that you run is not touched.\n`,
+      `A sandbox of ${file ?? 'no configuration'} on port ${sandbox.target.port}; your running hub is not affected.\n`,
     );
   const outcomes: Outcome[] = []; // bounded by: the troubles
   for (const trouble of troubles) {
     progress(`${outcomes.length + 1} of ${troubles.length}: ${trouble.says}`);
     outcomes.push(await lived({ runtime, sandbox, seconds, signal: stop.signal }, trouble));
-    if (stop.signal.aborted) throw new CliFailure(EXIT.interrupted, 'Interrupted; nothing of the sandbox is left.');
+    if (stop.signal.aborted) throw new CliFailure(EXIT.interrupted, 'Interrupted; the sandbox was removed.');
   }
   progress('cleaning up');
   await sandbox.close();
@@ -61,7 +61,7 @@ function chosen(only: readonly string[] | undefined): readonly FaultKind[] {
   if (unknown !== undefined)
     throw new CliFailure(
       EXIT.usage,
-      `There is no trouble ${JSON.stringify(unknown)}; there are ${FAULTS.map(({ name }) => name).join(', ')}.`,
+      `Unknown fault ${JSON.stringify(unknown)}; available: ${FAULTS.map(({ name }) => name).join(', ')}.`,
     );
   return only ? FAULTS.filter(({ name }) => only.includes(name)) : FAULTS;
 }
@@ -69,7 +69,7 @@ function chosen(only: readonly string[] | undefined): readonly FaultKind[] {
 function secondsFrom(text: string): number {
   const seconds = Number(text);
   if (!Number.isFinite(seconds) || seconds < 1 || seconds > 600)
-    throw new CliFailure(EXIT.usage, `--seconds takes seconds between 1 and 600, not ${JSON.stringify(text)}`);
+    throw new CliFailure(EXIT.usage, `--seconds must be between 1 and 600, not ${JSON.stringify(text)}`);
   return seconds;
 }
 

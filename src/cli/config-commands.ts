@@ -59,7 +59,7 @@ export async function explainConfig(
   if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
   const rows = explain(loaded).filter((row) => options.all === true || row.source !== 'default');
   if (options.json) printJson({ settings: rows });
-  else if (rows.length === 0) print('Everything is at its default; --all shows all settings.');
+  else if (rows.length === 0) print('All settings have their defaults; --all shows them.');
   else
     print(
       table(

@@ -21,7 +21,7 @@ interface CreateOptions extends HubOptions {
 export async function createKey(options: CreateOptions): Promise<void> {
   const hub = hubConnectionFrom(options);
   if (options.role !== 'owner' && options.role !== 'member') {
-    throw new CliFailure(EXIT.usage, `--role is owner or member, not ${JSON.stringify(options.role)}`);
+    throw new CliFailure(EXIT.usage, `--role must be owner or member, not ${JSON.stringify(options.role)}`);
   }
   if (options.role === 'owner' && options.group)
     throw new CliFailure(EXIT.usage, '--role owner cannot be combined with --group; use --role member');
@@ -41,7 +41,10 @@ export async function createKey(options: CreateOptions): Promise<void> {
 function expiryFrom(days: string): number {
   const count = Number(days);
   if (!Number.isFinite(count) || count <= 0 || count > 36_500) {
-    throw new CliFailure(EXIT.usage, `--expires takes days between 0 and 36500, not ${JSON.stringify(days)}`);
+    throw new CliFailure(
+      EXIT.usage,
+      `--expires must be a number of days between 0 and 36500, not ${JSON.stringify(days)}`,
+    );
   }
   return Date.now() + count * DAY_MS;
 }
@@ -49,7 +52,7 @@ function expiryFrom(days: string): number {
 function showMade(made: KeyMade, json: boolean): void {
   if (json) printJson(made);
   else {
-    say(`Key ${made.key.prefix}… of ${made.key.user} for ${made.key.name} (${made.key.role}). It is shown this once:`);
+    say(`Key ${made.key.prefix}… of ${made.key.user} for ${made.key.name} (${made.key.role}). It is shown only once:`);
     print(made.secret);
   }
   demandConfirmation(made);

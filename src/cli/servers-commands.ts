@@ -29,7 +29,9 @@ export async function listServers(options: HubOptions): Promise<void> {
     print(serverTable(answer.servers));
     for (const { name, slug, shadowed = [] } of answer.servers)
       if (shadowed.length > 0)
-        say(`${name}: resources that another server had first, under mcphub://${slug}/ here: ${shadowed.join(', ')}`);
+        say(
+          `${name}: resources that another server listed first, available under mcphub://${slug}/: ${shadowed.join(', ')}`,
+        );
   }
 }
 
@@ -63,8 +65,8 @@ export async function restartServer(name: string, options: HubOptions): Promise<
   const answer = bodyOf<RestartAnswer>(
     await askControl(hub.address, { method: 'POST', path, timeoutMs: hub.timeoutMs }),
   );
-  for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
-  if (answer.restarting.length === 0) throw new CliFailure(EXIT.error, `No hub restarted ${name}.`);
+  for (const failure of answer.failed) say(`worker ${failure.hub}: ${failure.message}`);
+  if (answer.restarting.length === 0) throw new CliFailure(EXIT.error, `No worker restarted ${name}.`);
   const state = await withProgress(`restarting ${name}`, () => untilSettled(name, hub));
   if (hub.json) printJson({ ...answer, state });
   else print(`${name} is ${state}.`);
@@ -99,9 +101,10 @@ export async function serverLogs(name: string, options: HubOptions): Promise<voi
     printJson(answer);
     return;
   }
-  for (const failure of answer.failed) say(`hub ${failure.hub}: ${failure.message}`);
+  for (const failure of answer.failed) say(`worker ${failure.hub}: ${failure.message}`);
   const many = answer.hubs.length > 1;
-  for (const { hub, lines } of answer.hubs) for (const line of lines) print(plain(many ? `hub ${hub}: ${line}` : line));
+  for (const { hub, lines } of answer.hubs)
+    for (const line of lines) print(plain(many ? `worker ${hub}: ${line}` : line));
   if (answer.hubs.every(({ lines }) => lines.length === 0))
-    say(`${name} has written nothing to stderr, and no failure of it is known.`);
+    say(`${name} has no stderr output and no recorded failures.`);
 }

@@ -36,7 +36,7 @@ export const START_OPTIONS: readonly StartOption[] = [
   {
     name: 'data-dir',
     value: 'dir',
-    says: 'where keys, names and the last catalog are kept (MCPHUB_DATA_DIR; default ~/.local/share/mcphub)',
+    says: 'directory for keys, names and the last catalog (MCPHUB_DATA_DIR; default ~/.local/share/mcphub)',
   },
   { name: 'example', says: 'use the example servers when no configuration is found' },
 ];

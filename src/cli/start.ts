@@ -29,7 +29,9 @@ export async function start(options: StartOptions): Promise<void> {
   };
   const configFile = await findFile(options);
   if (configFile === undefined)
-    say('No configuration file was found; the hub starts without servers. `mcphub start --help` says where it looks.');
+    say(
+      'No configuration file was found; the hub starts without servers. `mcphub start --help` lists the paths that are searched.',
+    );
   const dataDir = dataDirFrom(env, env.HOME ?? '', options.dataDir);
   process.exitCode = await runSupervisor({
     flags,

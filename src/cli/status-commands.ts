@@ -25,21 +25,23 @@ export async function status(options: HubOptions): Promise<void> {
     `mcphub ${answer.version}, up ${ago(answer.process.uptimeMs)}, port ${answer.port}, ${answer.tools} tools, ${answer.prompts} prompts, ${answer.resources} resources, ${answer.keys} keys, ${answer.groups} groups`,
   );
   print(
-    `configuration ${answer.config.file}${answer.config.refused ? `; a newer version of it was REFUSED:\n  ${answer.config.refused.errors.join('\n  ')}` : ''}`,
+    `configuration ${answer.config.file}${answer.config.refused ? `; a newer version was REFUSED:\n  ${answer.config.refused.errors.join('\n  ')}` : ''}`,
   );
   print(
     `store ${answer.store.state}${answer.store.cause ? ` (${answer.store.cause})` : ''}, snapshot ${answer.revision}`,
   );
   const { requests, '4xx': refused, '5xx': failed, aborted, rejected } = answer.clientRequests;
   print(
-    `requests ${requests}: ${refused} answered with 4xx, ${failed} with 5xx, ${aborted} without an answer; ${rejected} connections rejected`,
+    `requests ${requests}: ${refused} with status 4xx, ${failed} with 5xx, ${aborted} without a response; ${rejected} connections rejected`,
   );
   for (const { server, bytes } of answer.catalogsTooLarge)
     print(
       `DEGRADED: catalog of ${server} too large (${bytes} bytes): not shared with new workers; raise snapshotBytes`,
     );
   for (const hub of answer.hubs)
-    print(`hub ${hub.slot}: ${hub.connected ? `connected, pid ${hub.pid}, snapshot ${hub.revision}` : 'away'}`);
+    print(
+      `worker ${hub.slot}: ${hub.connected ? `connected, pid ${hub.pid}, snapshot ${hub.revision}` : 'not connected'}`,
+    );
   print('');
   print(serverTable(answer.servers));
 }
@@ -56,10 +58,10 @@ export async function waits(options: HubOptions): Promise<void> {
   );
   print(
     rows.length === 0
-      ? 'Nobody is waiting for anything.'
+      ? 'No process is waiting for anything.'
       : table(['PROCESS', 'WAITS FOR', 'OWNER', 'SINCE', 'ENDS IN'], rows),
   );
-  for (const { hub, message } of answer.silent) say(`hub ${hub} did not answer: ${message}`);
+  for (const { hub, message } of answer.silent) say(`worker ${hub} did not respond: ${message}`);
 }
 
 async function askedEverywhere(hub: HubConnection): Promise<WaitsAnswer> {
@@ -68,7 +70,7 @@ async function askedEverywhere(hub: HubConnection): Promise<WaitsAnswer> {
   } catch (fault) {
     const hubs = await hubSlots(hub);
     if (hubs.length === 0) throw fault;
-    say('control does not answer; asking the hubs one by one');
+    say('the control process does not respond; querying the workers directly');
     return hubsAlone(hub, hubs);
   }
 }
@@ -111,7 +113,7 @@ export async function reload(options: HubOptions): Promise<void> {
     const errors = (asked.body as { error?: { errors?: readonly string[] } }).error?.errors ?? [];
     throw new CliFailure(
       EXIT.badConfig,
-      `The file was refused; what was in force stays in force:\n${errors.join('\n')}`,
+      `The file was refused; the previous configuration stays in effect:\n${errors.join('\n')}`,
     );
   }
   const answer = bodyOf<ReloadAnswer>(asked);

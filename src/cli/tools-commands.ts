@@ -63,7 +63,7 @@ export async function callTool(tool: string, pairs: readonly string[], options: 
       print(
         part.text === undefined ? plain(`[${part.type}${part.mimeType ? ` ${part.mimeType}` : ''}]`) : plain(part.text),
       );
-  if (body.result?.isError) throw new CliFailure(EXIT.toolError, `${tool} answered with an error of its own.`);
+  if (body.result?.isError) throw new CliFailure(EXIT.toolError, `${tool} returned an error.`);
 }
 
 function argumentsFrom(pairs: readonly string[]): Record<string, unknown> {
@@ -73,7 +73,7 @@ function argumentsFrom(pairs: readonly string[]): Record<string, unknown> {
       if (at <= 0)
         throw new CliFailure(
           EXIT.usage,
-          `Arguments are name=value; ${JSON.stringify(pair)} is not. (Or --args-json '{…}')`,
+          `Arguments must be name=value, not ${JSON.stringify(pair)}; or use --args-json '{…}'.`,
         );
       return [pair.slice(0, at), valueFrom(pair.slice(at + 1))];
     }),

@@ -102,17 +102,17 @@ const CORPUS: readonly (readonly [name: string, text: string, ...lines: string[]
   [
     'a bad header name',
     server('"url": "http://x/mcp", "headers": { "X Y": "1" }'),
-    '3:48 mcpServers.a.headers["X Y"] is no name for a header',
+    '3:48 mcpServers.a.headers["X Y"] is not a valid name of a header',
   ],
   [
     'a header in two cases',
     server('"url": "http://x/mcp", "headers": { "X-A": "1", "x-a": "2" }'),
-    '3:60 mcpServers.a.headers.x-a stands twice; case makes no difference',
+    '3:60 mcpServers.a.headers.x-a occurs twice; names are case-insensitive',
   ],
   [
     'a header with a line break',
     server('"url": "http://x/mcp", "headers": { "X-A": "1\\r\\nX-B: sesame" }'),
-    '3:55 mcpServers.a.headers.X-A holds a line break (expected one line)',
+    '3:55 mcpServers.a.headers.X-A contains a line break (expected one line)',
   ],
   [
     'launch beside sse',
@@ -142,17 +142,17 @@ const CORPUS: readonly (readonly [name: string, text: string, ...lines: string[]
   [
     'one name twice',
     '{\n  "mcpServers": {\n    "a": { "command": "node" },\n    "a": { "command": "node" }\n  }\n}',
-    '4:5 mcpServers.a stands twice in the same object, first on line 3 (expected one of the two)',
+    '4:5 mcpServers.a occurs twice in the same object, first on line 3 (expected one of the two)',
   ],
   [
     'a prototype',
     '{\n  "mcpServers": {\n    "__proto__": { "command": "node" }\n  }\n}',
-    '3:5 mcpServers.__proto__ this name is not possible',
+    '3:5 mcpServers.__proto__ this name is not allowed',
   ],
   [
     'an empty name',
     '{ "mcpServers": { "": { "command": "node" } } }',
-    '1:19 mcpServers[""] "" is no name (expected 1 to 200 characters, any letters)',
+    '1:19 mcpServers[""] "" is not a valid name (expected 1 to 200 characters, any letters)',
   ],
   [
     'a group with an unknown server',

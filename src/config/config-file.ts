@@ -109,12 +109,12 @@ function textFrom(bytes: Buffer, writers: string | undefined): FileText {
 }
 
 const FAULT_TEXTS: Readonly<Record<string, string>> = {
-  ENOENT: 'is not there',
-  ENOTDIR: 'is not there',
-  EACCES: 'may not be read by this user',
-  EPERM: 'may not be read by this user',
+  ENOENT: 'does not exist',
+  ENOTDIR: 'does not exist',
+  EACCES: 'is not readable by this user',
+  EPERM: 'is not readable by this user',
   EISDIR: 'is a directory',
-  ELOOP: 'is a link that leads to itself',
+  ELOOP: 'is a symbolic link to itself',
   ENXIO: 'is not a plain file',
 };
 

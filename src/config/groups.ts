@@ -72,7 +72,7 @@ function namesOf(names: readonly string[], path: ConfigPath, context: GroupConte
   for (const [at, name] of names.entries()) {
     const place = [...path, at];
     if (!checkServer(name, place, { ...context, at: 'value' })) continue;
-    if (members.has(name)) context.problems.warning(place, `${quoted(name)} stands twice`);
+    if (members.has(name)) context.problems.warning(place, `${quoted(name)} occurs twice`);
     if (!context.leftOut.has(name)) members.add(name);
   }
   return [...members];

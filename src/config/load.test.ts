@@ -90,7 +90,7 @@ test('reports a named file that does not exist, and never skips it', async () =>
   assert.equal(loaded.config, undefined);
   assert.deepEqual(
     loaded.problems.map(({ file, message }) => [file, message]),
-    [[join(root, 'both/none.json'), 'is not there']],
+    [[join(root, 'both/none.json'), 'does not exist']],
   );
 });
 
@@ -108,11 +108,11 @@ test('reports what is not a readable regular text file, and does not wait for a 
   await writeFile(join(root, 'large'), ' '.repeat(4 * 1024 * 1024 + 1));
   assert.equal(await messageOf('large'), 'is larger than 4 MiB');
   await symlink('loop', join(root, 'loop'));
-  assert.equal(await messageOf('loop'), 'is a link that leads to itself');
+  assert.equal(await messageOf('loop'), 'is a symbolic link to itself');
   if (process.getuid?.() === 0) return;
   await writeFile(join(root, 'closed'), GOOD);
   await chmod(join(root, 'closed'), 0);
-  assert.equal(await messageOf('closed'), 'may not be read by this user');
+  assert.equal(await messageOf('closed'), 'is not readable by this user');
 });
 
 test('reports a dangling link instead of using another file', async () => {

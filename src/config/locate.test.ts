@@ -43,8 +43,8 @@ test('a key that stands twice and a key that would be a prototype are named', ()
   assert.deepEqual(
     read.keys.map(({ line, column, message }) => [line, column, message]),
     [
-      [2, 2, 'stands twice in the same object, first on line 1'],
-      [3, 2, 'this name is not possible'],
+      [2, 2, 'occurs twice in the same object, first on line 1'],
+      [3, 2, 'this name is not allowed'],
     ],
   );
   assert.equal(JSON.stringify(read.value), '{"a":1}');

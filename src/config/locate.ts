@@ -102,7 +102,7 @@ const SYNTAX_WORDS: Readonly<Record<string, readonly [message: string, expected:
   CommaExpected: ['a comma is missing before this', ','],
   CloseBraceExpected: ['a brace is not closed', '}'],
   CloseBracketExpected: ['a bracket is not closed', ']'],
-  EndOfFileExpected: ['something follows after the end of the configuration', undefined],
+  EndOfFileExpected: ['there is content after the end of the configuration', undefined],
   UnexpectedEndOfComment: ['a comment is not closed', '*/'],
   UnexpectedEndOfString: ['a text is not closed', '"'],
   UnexpectedEndOfNumber: ['a number is not complete', undefined],
@@ -148,9 +148,9 @@ function plainValue(node: Node, path: ConfigPath, walk: Walk): unknown {
     const position = walk.place(keyNode.offset);
     const first = lines.get(key);
     if (key === '__proto__') {
-      walk.keys.push({ ...position, path: [...path, key], message: 'this name is not possible', expected: undefined });
+      walk.keys.push({ ...position, path: [...path, key], message: 'this name is not allowed', expected: undefined });
     } else if (first !== undefined) {
-      const message = `stands twice in the same object, first on line ${first}`;
+      const message = `occurs twice in the same object, first on line ${first}`;
       walk.keys.push({ ...position, path: [...path, key], message, expected: 'one of the two' });
     } else {
       lines.set(key, position.line);

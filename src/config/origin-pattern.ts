@@ -49,8 +49,7 @@ export function readOriginPattern(text: string): PatternRead {
   const lower = text.toLowerCase();
   if (lower === 'null' || lower.startsWith('file:'))
     return {
-      expected:
-        'an origin of one site or app: pages of any origin can send "null", and files have no origin of their own',
+      expected: 'an origin of one site or app: pages of any origin can send "null", and files have no origin',
     };
   const parts = text.length > MAX_CHARS ? undefined : partsOf(PATTERN.exec(lower));
   if (parts === undefined)

@@ -286,7 +286,7 @@ test('what looks like a slip but may be meant is a warning', () => {
     'warning mcpServers.a.env.T is taken as it is written',
   ]);
   assert.deepEqual(warnings({ mcpServers: { a: { url: 'http://localhost:3000/mcp/dev' } } }), [
-    'warning mcpServers.a.url leads back to this hub itself',
+    'warning mcpServers.a.url is the address of this hub itself',
   ]);
   assert.deepEqual(warnings({}, { MCPHUB_SILENSE_MS: '1s', MCPHUB_SERVICE_PORT: '3000', OTHER: '' }), [
     'warning MCPHUB_SILENSE_MS no such variable; did you mean MCPHUB_SILENCE_MS?',

@@ -59,9 +59,9 @@ function ignoredKeys<K extends string>(keys: Readonly<Record<K, string>>): Recor
 }
 
 const times = {
-  silenceMs: quantity.optional().meta({ description: 'Longest silence in a call without a sign of life.' }),
-  totalMs: quantity.optional().meta({ description: 'Total time of a call, whatever signs of life it shows.' }),
-  callTimeoutMs: quantity.optional().meta({ description: 'Strict cut of a call, without regard to signs of life.' }),
+  silenceMs: quantity.optional().meta({ description: 'Longest time in a call without a response or progress.' }),
+  totalMs: quantity.optional().meta({ description: 'Total time of a call, whatever progress it sends.' }),
+  callTimeoutMs: quantity.optional().meta({ description: 'Strict timeout of a call, which progress does not extend.' }),
 };
 
 const programKeys = {
@@ -131,14 +131,15 @@ export const serverSchema = z.strictObject({
       'Protocol of the server: 2025 = initialize (dates up to 2025-11-25), 2026 = stateless (2026-07-28), auto (default) = initialize, and the other where that is refused.',
   }),
   interactive: z.boolean().optional().meta({
-    description: 'The server asks its users questions: each client session gets a connection of its own to it.',
+    description:
+      'The server sends requests to users (elicitation, sampling, roots): each client session gets a separate connection to it.',
   }),
   getStream: z.boolean().optional().meta({
     description:
       'false = the hub opens no GET stream to a Streamable HTTP server, for servers that handle one request at a time. It also detects such servers automatically.',
   }),
   ...times,
-  inFlight: z.number().optional().meta({ description: 'Most calls inside the server at once.' }),
+  inFlight: z.number().optional().meta({ description: 'Maximum number of calls in flight at the server.' }),
   startMs: quantity.optional().meta({ description: 'From the start of the program to its first answer.' }),
   installMs: quantity.optional().meta({ description: 'Fetching its package, in the background.' }),
   tools: z

@@ -34,7 +34,7 @@ export function readText(
     const expected = `a value in the environment, or \${${name}:-a default}`;
     const message = `the variable ${name} is not set`;
     if (isEnabled) problems.error(path, message, expected);
-    else problems.warning(path, `${message} (the server is switched off)`, expected);
+    else problems.warning(path, `${message} (the server is disabled)`, expected);
   }
   if (malformed)
     problems.error(path, 'has a ${ that begins no variable', '${NAME}, ${NAME:-default}, or $${ for a plain ${');
@@ -53,7 +53,8 @@ export function readEnvironment(
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(given ?? {})) {
     const place = [...path, name];
-    if (name === '' || /[=\0]/.test(name)) rules.problems.error(place, 'is no name for a variable', undefined, 'key');
+    if (name === '' || /[=\0]/.test(name))
+      rules.problems.error(place, 'is not a valid name of a variable', undefined, 'key');
     env[name] = readText(value, place, rules);
   }
   return env;
@@ -82,11 +83,11 @@ export function readHeaders(
   for (const [name, value] of Object.entries(given ?? {})) {
     const place = [...path, name];
     const plainName = name.toLowerCase();
-    if (!HEADER_NAME.test(name)) rules.problems.error(place, 'is no name for a header', undefined, 'key');
-    if (seen.has(plainName)) rules.problems.error(place, 'stands twice; case makes no difference', undefined, 'key');
+    if (!HEADER_NAME.test(name)) rules.problems.error(place, 'is not a valid name of a header', undefined, 'key');
+    if (seen.has(plainName)) rules.problems.error(place, 'occurs twice; names are case-insensitive', undefined, 'key');
     seen.add(plainName);
     const text = readText(value, place, rules);
-    if (/[\r\n]/.test(text)) rules.problems.error(place, 'holds a line break', 'one line');
+    if (/[\r\n]/.test(text)) rules.problems.error(place, 'contains a line break', 'one line');
     if (OWN_HEADERS.has(plainName))
       rules.problems.warning(place, 'is left out: the hub sets it itself', undefined, 'key');
     else headers[name] = text;

@@ -155,7 +155,7 @@ function readProcess(raw: RawLaunch, { path, rules, context }: Reading): Process
     rules.problems.warning(
       [...path, 'command'],
       'looks like a whole command line',
-      'the program here, the rest in args',
+      'the program here, its arguments in args',
     );
   }
   const args = (raw.args ?? []).map((text, at) => readText(text, [...path, 'args', at], rules));
@@ -192,7 +192,7 @@ function readAddress(written: string, { path, rules, context }: Reading): string
     return undefined;
   }
   const isOwn = Number(url.port) === context.ownPort && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
-  if (isOwn && /^\/mcp(?:\/|$)/.test(url.pathname)) rules.problems.warning(place, 'leads back to this hub itself');
+  if (isOwn && /^\/mcp(?:\/|$)/.test(url.pathname)) rules.problems.warning(place, 'is the address of this hub itself');
   return address;
 }
 
@@ -201,6 +201,7 @@ const MAX_NAME = 200;
 /** Returns true when the name is valid for a server or group. All letters are allowed. */
 export function checkName(name: string, path: ConfigPath, problems: Problems): boolean {
   const isFit = name.trim() !== '' && name.length <= MAX_NAME && !/\p{Cc}/u.test(name);
-  if (!isFit) problems.error(path, `${quoted(name)} is no name`, `1 to ${MAX_NAME} characters, any letters`, 'key');
+  if (!isFit)
+    problems.error(path, `${quoted(name)} is not a valid name`, `1 to ${MAX_NAME} characters, any letters`, 'key');
   return isFit;
 }

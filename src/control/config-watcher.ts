@@ -89,7 +89,7 @@ class ConfigWatcher implements Service {
     if (this.#isBusy || this.#stopped) return false;
     this.#isBusy = true;
     const { runtime } = this.#parts;
-    runtime.scope.run('look at the configuration', async () => {
+    runtime.scope.run('check the configuration file', async () => {
       using deadline = runtime.deadline(READ_TIMEOUT_MS);
       const working = work(deadline).finally(() => {
         this.#isBusy = false;

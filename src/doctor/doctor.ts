@@ -61,7 +61,7 @@ async function written(seen: Seen, findings: readonly Finding[]): Promise<string
   } catch (fault) {
     const { code, message } = fault as NodeJS.ErrnoException;
     const why = `The report cannot be written to ${dir} (${code ?? message}).`;
-    throw new CliFailure(EXIT.error, `${why} Without --report it goes to the screen.`);
+    throw new CliFailure(EXIT.error, `${why} Without --report it is printed.`);
   }
   return path;
 }
@@ -83,7 +83,7 @@ function pageOf(seen: Seen, findings: readonly Finding[], paint: (text: string, 
   const [worst, ...others] = findings;
   const head = worst
     ? `${paint(worst.says, worst.level === 'bad' ? '1;31' : '1;33')}\n  → ${worst.todo}`
-    : paint('Everything answers.', '1;32');
+    : paint('No problem found: all processes respond.', '1;32');
   const rest = others.map(({ says, todo }) => `${says}\n  → ${todo}`);
   const parts = [
     [head, ...rest].join('\n'),
@@ -91,7 +91,7 @@ function pageOf(seen: Seen, findings: readonly Finding[], paint: (text: string, 
     seen.ports.map(portLine).join('\n'),
     ...seen.hubs.map(hubLines),
     seen.evidence.length > 0
-      ? `Ended in trouble lately:\n${seen.evidence.map(({ process: who, at, why, path }) => `  ${who} at ${at}: ${why}\n    ${path}`).join('\n')}`
+      ? `Recent crash reports:\n${seen.evidence.map(({ process: who, at, why, path }) => `  ${who} at ${at}: ${why}\n    ${path}`).join('\n')}`
       : '',
     `Data directory ${seen.dataDir}${seen.freeDiskBytes === undefined ? '' : `, ${megabytes(seen.freeDiskBytes)} free`}`,
   ];
@@ -117,34 +117,36 @@ function processTable(processes: readonly SeenProcess[]): string {
 
 function portLine({ port, queue, health }: Seen['ports'][number]): string {
   const said =
-    'why' in health ? `NOTHING (${health.why})` : `${health.status} in ${health.ms} ms: ${health.text.slice(0, 80)}`;
-  return `port ${port}: GET /health ${said}; ${queue} connections wait for the supervisor`;
+    'why' in health
+      ? `no response (${health.why})`
+      : `${health.status} in ${health.ms} ms: ${health.text.slice(0, 80)}`;
+  return `port ${port}: GET /health ${said}; ${queue} connections wait to be accepted`;
 }
 
 /** Events that indicate a problem. */
 const FAULTS: Readonly<Record<string, string>> = {
-  'loop-stalled': 'stalls of the loop',
-  'server-was-lost': 'times a server was lost',
-  'breaker-opened': 'breakers opened',
-  'reader-cut': 'readers cut',
-  'clients-vanished': 'times clients vanished',
-  'control-lost': 'times control was lost',
-  'task-faulted': 'faults of our own',
-  'log-dropped': 'times log lines were dropped',
+  'loop-stalled': 'event loop stalls',
+  'server-was-lost': 'lost server connections',
+  'breaker-opened': 'circuit breakers opened',
+  'reader-cut': 'slow readers disconnected',
+  'clients-vanished': 'sweeps of unreachable clients',
+  'control-lost': 'lost connections to control',
+  'task-faulted': 'internal faults',
+  'log-dropped': 'periods of dropped log lines',
 };
 
 function hubLines({ hub, status, process: figures, servers, waits, counts = {} }: Seen['hubs'][number]): string {
   const ready = servers.filter(({ state }) => state === 'ready').length;
-  const slope = figures?.slope === undefined ? '' : `, ${figures.slope} MB an hour`;
+  const slope = figures?.slope === undefined ? '' : `, ${figures.slope} MB/h`;
   const peak = figures?.peakRssBytes === undefined ? '' : ` (peak ${megabytes(figures.peakRssBytes)}${slope})`;
-  const pressure = figures?.pressure && figures.pressure !== 'calm' ? `, UNDER PRESSURE (${figures.pressure})` : '';
+  const pressure = figures?.pressure && figures.pressure !== 'calm' ? `, RESOURCE PRESSURE (${figures.pressure})` : '';
   const memory = figures
     ? `, memory ${megabytes(figures.rssBytes)}${peak}, heap ${megabytes(figures.heapBytes)}, loop p99 ${figures.loopP99Ms} ms${pressure}`
     : '';
   const troubles = Object.entries(FAULTS).flatMap(([fact, words]) =>
     counts[fact] ? [`${counts[fact]} ${words}`] : [],
   );
-  const since = troubles.length === 0 ? '' : `\n  since its start: ${troubles.join(', ')}`;
+  const since = troubles.length === 0 ? '' : `\n  since start: ${troubles.join(', ')}`;
   const refusals = refusalLines(counts);
   const oldest = [...waits].sort((a, b) => b.ageMs - a.ageMs).slice(0, OLDEST_WAITS);
   const rows = oldest.map(({ label, owner, ageMs, remainingMs }) => [
@@ -168,7 +170,7 @@ function refusalLines(counts: Readonly<Record<string, number>>): string {
       ({ code, times }) =>
         `\n    ${times} ${code}: ${Object.hasOwn(ERRORS, code) ? errorRow(code as ErrorCode).hint : ''}`,
     );
-  return all === 0 ? '' : `\n  requests refused since its start: ${all}${rows.join('')}`;
+  return all === 0 ? '' : `\n  requests refused since start: ${all}${rows.join('')}`;
 }
 
 function megabytes(bytes: number): string {

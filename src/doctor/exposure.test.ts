@@ -46,6 +46,6 @@ test('notes an open port where no trusted proxy is configured', () => {
 
 test('names a server whose lists do not fit in a snapshot, once', () => {
   assert.deepEqual(finding(false, 0, { catalogsTooLarge: [{ server: 'big', bytes: 27e6 }] }), [
-    'The lists of big (27.0 MB) do not fit in snapshotBytes: a worker that starts has to read them from the server.',
+    'The lists of big (27.0 MB) do not fit in snapshotBytes: a worker that starts must fetch them from the server.',
   ]);
 });

@@ -34,22 +34,22 @@ function nobody({ dataDir, dataDirFault, processes, evidence, isBlind }: Seen): 
   const [other] = processes;
   if (!other && dataDirFault === 'EACCES')
     return bad(
-      `The data directory ${dataDir} belongs to somebody else: this user may not read it.`,
-      'Ask as the user that runs the hub (`sudo -u <user> mcphub doctor`), or name its pid.',
+      `The data directory ${dataDir} belongs to another user and is not readable.`,
+      'Run the command as the user of the hub (`sudo -u <user> mcphub doctor`), or pass the pid of its supervisor.',
     );
   if (other) {
-    const says = `pid ${other.pid} (${other.role}) is no part of a hub; it is in state ${other.state}${other.sleepsIn ? `, asleep in ${other.sleepsIn}` : ''}, ${other.cpuPercent} % CPU.`;
-    return { level: 'bad', says, todo: 'Name the supervisor, or leave the pid away: the data directory knows it.' };
+    const says = `pid ${other.pid} (${other.role}) is not a process of a hub; it is in state ${other.state}${other.sleepsIn ? `, sleeping in ${other.sleepsIn}` : ''}, ${other.cpuPercent} % CPU.`;
+    return { level: 'bad', says, todo: 'Pass the pid of the supervisor, or omit it; the data directory records it.' };
   }
   const last = evidence.at(-1);
-  const before = last ? ` The last that ended in trouble was ${last.process} at ${last.at}: ${last.why}.` : '';
+  const before = last ? ` Last crash report: ${last.process} at ${last.at}: ${last.why}.` : '';
   return {
     level: 'bad',
-    says: `No hub runs on the data directory ${dataDir}.${isBlind ? ' (On this system processes cannot be seen from outside.)' : ''}${before}`,
+    says: `No hub runs on the data directory ${dataDir}.${isBlind ? ' (This system does not show the processes of others.)' : ''}${before}`,
     todo:
       dataDirFault === 'ENOENT'
-        ? 'There is no such directory: name the one of your hub with --data-dir, or start one with `mcphub start`.'
-        : 'Start it with `mcphub start`; name another directory with --data-dir.',
+        ? 'The directory does not exist. Pass the data directory of your hub with --data-dir, or start a hub with `mcphub start`.'
+        : 'Start one with `mcphub start`, or pass another directory with --data-dir.',
   };
 }
 
@@ -59,8 +59,8 @@ function ofTakenPort({ portTakenBy: taken }: Seen): Finding[] {
   return [
     {
       level: 'note',
-      says: `Port ${taken.port} is taken by ${who}: a hub could not start there.`,
-      todo: `End it, or start the hub on another port: \`mcphub start --port <port>\`.`,
+      says: `Port ${taken.port} is in use by ${who}; a hub cannot start there.`,
+      todo: `Stop that process, or start the hub on another port: \`mcphub start --port <port>\`.`,
     },
   ];
 }
@@ -69,28 +69,28 @@ function ofProcess(one: SeenProcess): Finding[] {
   const who = `${one.role} (pid ${one.pid})`;
   const isSupervisor = one.role === 'guard';
   const replaced = isSupervisor
-    ? `Nobody replaces the supervisor but systemd: \`kill -9 ${one.pid}\` ends everything with it, then start it again.`
-    : 'The supervisor replaces it within 8 s; if it does not, look at the supervisor.';
+    ? `Only a service manager such as systemd restarts the supervisor. \`kill -9 ${one.pid}\` ends it and all its processes; then start the hub again.`
+    : 'The supervisor replaces it within 8 s; if it does not, check the supervisor.';
   if (one.state === 'T' || one.state === 't')
     return [
       bad(`${who} is stopped (SIGSTOP or a debugger).`, `\`kill -CONT ${one.pid}\`. ${isSupervisor ? '' : replaced}`),
     ];
   if (one.state === 'D')
-    return [bad(`${who} is stuck in the kernel (${one.sleepsIn || 'disk or network file system'}).`, replaced)];
-  if (one.state === 'Z') return [bad(`${who} has ended, and its parent has not noticed.`, replaced)];
+    return [bad(`${who} is blocked in the kernel (${one.sleepsIn || 'disk or network file system'}).`, replaced)];
+  if (one.state === 'Z') return [bad(`${who} has exited and was not reaped by its parent.`, replaced)];
   if (WRITES.test(one.sleepsIn))
     return [
       bad(
-        `${who} is stuck in a write to a terminal or pipe that nobody reads (${one.sleepsIn}).`,
-        `Continue the reader (^Q, or let tmux scroll on). ${replaced}`,
+        `${who} is blocked in a write to a terminal or pipe that is not read (${one.sleepsIn}).`,
+        `Resume the reader (Ctrl-Q, or leave the copy mode of tmux). ${replaced}`,
       ),
     ];
   if (!one.answer || !('why' in one.answer)) return [];
   if (one.cpuPercent >= BUSY_PERCENT)
     return [
       bad(
-        `${who} does not answer and burns ${one.cpuPercent} % CPU: its loop is stalled.`,
-        `${replaced} A process that is only busy is left alone for up to 15 s (heartbeatEndMs). The stack that holds the loop will be in the evidence.`,
+        `${who} does not answer and uses ${one.cpuPercent} % CPU: its event loop is blocked.`,
+        `${replaced} A process that is only busy is not replaced for up to 15 s (heartbeatEndMs). The crash report will contain the blocking stack.`,
       ),
     ];
   return [bad(`${who} does not answer its private socket (${one.answer.why}).`, replaced)];
@@ -102,33 +102,33 @@ function missing({ processes, evidence }: Seen): Finding[] {
   if (!processes.some(({ role }) => role.startsWith('hub-')))
     found.push(
       bad(
-        `There is no hub process${last ? `; ${last.process} ended at ${last.at}: ${last.why}` : ''}.`,
-        'The supervisor starts the next one within 30 s. If they die again and again, the evidence and the log say of what.',
+        `No worker is running${last ? `; ${last.process} exited at ${last.at}: ${last.why}` : ''}.`,
+        'The supervisor starts one within 30 s. If workers keep exiting, the crash reports and the log state the cause.',
       ),
     );
   if (!processes.some(({ role }) => role === 'control'))
     found.push({
       level: 'note',
-      says: 'Control is away: calls go on, but keys, status and edits do not.',
-      todo: 'The supervisor starts it again within 30 s.',
+      says: 'The control process is not running: calls are unaffected, but keys, status and configuration changes are unavailable.',
+      todo: 'The supervisor restarts it within 30 s.',
     });
   return found;
 }
 
 function ofPort({ port, queue, health }: Seen['ports'][number], { processes }: Seen): Finding[] {
-  const waiting = queue > 0 ? ` ${queue} connections wait in the kernel for the supervisor.` : '';
+  const waiting = queue > 0 ? ` ${queue} connections wait to be accepted by the supervisor.` : '';
   if ('why' in health) {
     const hubsAnswer = processes.some(({ role, answer }) => role.startsWith('hub-') && answer && 'ms' in answer);
     const todo = hubsAnswer
-      ? 'The hubs answer on their own sockets, so it is the supervisor or the hand-over: `kill -USR2` the supervisor to replace the hubs; if that changes nothing, `kill -9` the supervisor and start it again.'
-      : 'See the processes: no hub answers.';
-    return [bad(`GET /health on port ${port} gives nothing (${health.why}).${waiting}`, todo)];
+      ? 'The workers answer on their private sockets, so the fault is in the supervisor or in the handover of connections: send SIGUSR2 to the supervisor to replace the workers; if that does not help, end the supervisor with `kill -9` and start the hub again.'
+      : 'No worker answers; see the table of processes.';
+    return [bad(`GET /health on port ${port} gets no response (${health.why}).${waiting}`, todo)];
   }
   if (health.status !== 200)
     return [
       bad(
-        `GET /health on port ${port} says ${health.status}: ${health.text.slice(0, 120)}`,
-        'It starts, drains or sheds load; look again in ten seconds.',
+        `GET /health on port ${port} returns ${health.status}: ${health.text.slice(0, 120)}`,
+        'The hub is starting, draining or shedding load; run the command again in 10 s.',
       ),
     ];
   return health.ms > SLOW_MS
@@ -136,7 +136,7 @@ function ofPort({ port, queue, health }: Seen['ports'][number], { processes }: S
         {
           level: 'note',
           says: `GET /health took ${health.ms} ms.${waiting}`,
-          todo: 'The machine or a hub is very busy: see CPU below.',
+          todo: 'The machine or a worker is overloaded; see CPU below.',
         },
       ]
     : [];
@@ -162,7 +162,7 @@ function ofServers({ hubs }: Seen): Finding[] {
   return [...down].map(([server, cause]) => ({
     level: 'note',
     says: `Server ${server} is not ready: ${cause}`,
-    todo: `\`mcphub servers logs ${server}\`, then \`mcphub servers restart ${server}\`.`,
+    todo: `Run \`mcphub servers logs ${server}\`, then \`mcphub servers restart ${server}\`.`,
   }));
 }
 
@@ -172,8 +172,8 @@ function ofCatalogs({ hubs }: Seen): Finding[] {
   );
   return [...sizes].map(([server, bytes]) => ({
     level: 'note',
-    says: `The lists of ${server} (${(bytes / 1e6).toFixed(1)} MB) do not fit in snapshotBytes: a worker that starts has to read them from the server.`,
-    todo: 'Raise snapshotBytes (MCPHUB_SNAPSHOT_BYTES), or let the server list less.',
+    says: `The lists of ${server} (${(bytes / 1e6).toFixed(1)} MB) do not fit in snapshotBytes: a worker that starts must fetch them from the server.`,
+    todo: 'Raise snapshotBytes (MCPHUB_SNAPSHOT_BYTES), or reduce what the server lists.',
   }));
 }
 
@@ -183,8 +183,8 @@ function ofCeilings({ hubs }: Seen): Finding[] {
       .filter(({ size, max, name }) => size >= max * NEARLY_FULL && max > 1 && COUNTS.test(name))
       .map(({ name, size, max }) => ({
         level: 'note' as const,
-        says: `${hub}: ${name} holds ${size} of ${max}.`,
-        todo: 'docs/limits.md says which setting that is.',
+        says: `${hub}: ${name} contains ${size} of at most ${max} entries.`,
+        todo: 'docs/limits.md names the setting.',
       })),
   );
 }
@@ -198,8 +198,8 @@ function ofDisk({ freeDiskBytes, dataDir }: Seen): Finding[] {
   return [
     {
       level: 'note',
-      says: `${mb} MB are free where ${dataDir} lies.`,
-      todo: 'Calls go on with a full disk; keys and names cannot be changed. Make room.',
+      says: `Only ${mb} MB are free on the file system of ${dataDir}.`,
+      todo: 'Free disk space. On a full disk calls still work, but keys and names cannot be changed.',
     },
   ];
 }

@@ -69,7 +69,7 @@ class BatchAnswers {
 }
 
 function tooLarge(maxBytes: number): Refusal {
-  return new Refusal('batch-too-large', `The answers of this batch are larger than ${maxBytes} bytes.`, {
+  return new Refusal('batch-too-large', `The responses of this batch are larger than ${maxBytes} bytes.`, {
     setting: 'batchAnswerBytes',
   });
 }

@@ -194,7 +194,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       countConnectionFor(request, authorized.caller.owner);
       if (target === undefined) {
         if (authorized.caller.principal.groups !== undefined) return refuseRequest(request, response, notForKey());
-        const why = `No group or server is called ${JSON.stringify(segment.slice(0, 64))}; paths are /mcp and /mcp/<name>.`;
+        const why = `No group or server has the name ${JSON.stringify(segment.slice(0, 64))}; paths are /mcp and /mcp/<name>.`;
         const unknown = new Refusal('not-found', why);
         // A client that waits for 100 Continue sends no body before the final status.
         const sendsBody = request.method === 'POST' && request.headers.expect === undefined;
@@ -210,7 +210,7 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
       const tooFast = admission.countRequest(authorized.caller.owner);
       if (tooFast) return writeRepeated(request, response, tooFast);
       if (declaresBody(request))
-        return refuseRequest(request, response, new Refusal('invalid-request', `${method} takes no body here.`));
+        return refuseRequest(request, response, new Refusal('invalid-request', `${method} must not have a body here.`));
       if (method === 'GET') openStream(request, response, authorized);
       else endSession(response, authorized);
     },

@@ -162,7 +162,9 @@ function adminWords(refusal: Refusal, { adminBodyBytes }: Limits): Refusal {
 
 function busy(reason: 'share' | 'full', { adminRequests, adminRequestsPerKey }: Limits): Refusal {
   if (reason === 'full')
-    return new Refusal('overloaded', `${adminRequests} requests to /api are under way.`, { setting: 'adminRequests' });
-  const message = `This key has ${adminRequestsPerKey} requests to /api under way.`;
+    return new Refusal('overloaded', `${adminRequests} requests to /api are in progress.`, {
+      setting: 'adminRequests',
+    });
+  const message = `This key has ${adminRequestsPerKey} requests to /api in progress.`;
   return new Refusal('rate-limited', message, { setting: 'adminRequestsPerKey' });
 }

@@ -131,7 +131,7 @@ export function createGetStream(
     if (resumed.kind === 'finished')
       return writeRefusal(
         response,
-        new Refusal('method-not-allowed', 'Nothing follows this event: the call was answered.'),
+        new Refusal('method-not-allowed', 'There are no events after this one: the call has ended.'),
       );
     if (resumed.kind === 'stream') {
       const lost: Lost = { resumable: resumed.stream, after: resumed.after, lastEventId };

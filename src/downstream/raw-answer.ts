@@ -25,7 +25,7 @@ const MALFORMED = rawAnswer('400 Bad Request', new Refusal('http-malformed'));
 /** For CONNECT: Node detaches the connection. */
 export const NO_PROXY = rawAnswer(
   '405 Method Not Allowed',
-  new Refusal('method-not-allowed', 'CONNECT is not served: the hub is no proxy.'),
+  new Refusal('method-not-allowed', 'CONNECT is not supported: the hub is not a proxy.'),
 );
 /** By Node's error code. */
 const RAW_ANSWERS: ReadonlyMap<string, RawAnswer> = new Map([

@@ -26,7 +26,7 @@ import { type RequestTarget, readTarget } from './request-target.ts';
 
 /** Not an MCP error: /.well-known/* must mean that there is no OAuth here. */
 const NOTHING_HERE = Buffer.from(
-  '{"error":"not_found","message":"Nothing is served here. The endpoint is /mcp; the hub’s health is at /health."}',
+  '{"error":"not_found","message":"There is no resource at this path. The endpoint is /mcp; the hub’s health is at /health."}',
 );
 
 export interface RouterParts {
@@ -85,7 +85,7 @@ export function createRouter(parts: RouterParts): Handler {
     }
     const { role, groups } = authorized.caller.principal;
     if (role === 'owner' && groups === undefined) return authorized;
-    writeApiRefusal(request, response, new Refusal('forbidden', 'This needs an owner key without groups.'));
+    writeApiRefusal(request, response, new Refusal('forbidden', 'An owner key without groups is required.'));
     return undefined;
   }
 
@@ -218,7 +218,7 @@ function refuseNothingHere(_request: IncomingMessage, response: ServerResponse, 
  */
 function refuseVersionOrHost({ headers, httpVersion }: IncomingMessage): Refusal | undefined {
   if (httpVersion === '1.0') return undefined;
-  if (httpVersion !== '1.1') return new Refusal('http-malformed', `HTTP/${httpVersion} is not served here.`);
+  if (httpVersion !== '1.1') return new Refusal('http-malformed', `HTTP/${httpVersion} is not supported.`);
   return headers.host === undefined ? new Refusal('http-malformed', 'The request has no Host header.') : undefined;
 }
 
@@ -249,7 +249,7 @@ function noSuchPath(path: string): Refusal {
   const near = /^\/[a-z]+\/[\w.~%-]{1,64}(?=\/)/.exec(path)?.[0];
   const hint =
     near === undefined ? 'The endpoint is /mcp.' : `Did you mean ${near}? The endpoint of all servers is /mcp.`;
-  return new Refusal('not-found', `Nothing is served at this path. ${hint}`);
+  return new Refusal('not-found', `There is no resource at this path. ${hint}`);
 }
 
 export function writeHealth(response: ServerResponse, answer: HealthAnswer): void {

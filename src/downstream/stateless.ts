@@ -70,7 +70,10 @@ export function createStateless(parts: StatelessParts): Stateless {
     if (limits.workers <= 1 || isHop(request)) return false;
     const holder = pipeline.ownerOf(envelope);
     if (holder === undefined || holder === slot || holder > limits.workers) return false;
-    const gone = new Refusal('request-state-invalid', 'The hub that held this call is gone. Start it again.');
+    const gone = new Refusal(
+      'request-state-invalid',
+      'The worker that held this call has exited. Start the call again.',
+    );
     peers.pass(request, response, {
       ...{ slot: holder, owner: authorized.caller.owner, access: authorized.caller },
       body: envelope.bytes,

@@ -146,7 +146,7 @@ export function createHealth(parts: {
       redis: { state: 'not-configured' },
       database: sources.controlConnected()
         ? { state: 'ok', note: 'held by the control process; calls do not need it' }
-        : { state: 'away', note: 'the control process is away; calls go on from the last snapshot' },
+        : { state: 'away', note: 'the control process is unavailable; calls continue with the last snapshot' },
       servers: sources.servers(),
       catalogsTooLarge: sources.catalogsTooLarge(),
       counts: sources.counts(),

@@ -107,7 +107,7 @@ function publicDetail(detail: ErrorDetail): PublicDetail {
   return shown;
 }
 
-/** Describes a failure of a server in the hub's own words: `github: The server’s process ended (phase start, exit code 1).` */
+/** Describes a failure of a server in the hub's own words: `github: The process of the server exited (phase start, exit code 1).` */
 export function publicSentence(code: ErrorCode, detail: ErrorDetail): string {
   const { server, phase, status, exitCode, signal, waitedMs, setting, retryAfterMs, reference, reason, cause } =
     publicDetail(detail);

@@ -114,7 +114,7 @@ export class Exchange implements ResponseController, DecoderSink {
     if (!this.#isDecoded) return decoder.write(piece);
     this.#surplusBytes += piece.length;
     if (this.#surplusBytes > SURPLUS_BYTES)
-      this.abort(malformed(UNDECODABLE, 'its body goes on behind the end of its content coding'));
+      this.abort(malformed(UNDECODABLE, 'its body continues after the end of its content coding'));
   }
 
   /** Called when everything from one read was passed on: the decoder starts. */
@@ -227,5 +227,7 @@ export class WaitingLine implements ExchangeHolder {
 }
 
 export function faultFrom(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error('A handler threw something that is no error.', { cause: thrown });
+  return thrown instanceof Error
+    ? thrown
+    : new Error('A handler threw a value that is not an Error.', { cause: thrown });
 }

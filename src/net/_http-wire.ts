@@ -144,7 +144,7 @@ export class ResponseParser {
     const { kind, length, reusable } = head.framing(this.#bodiless);
     if (status < 200) {
       this.#interim += 1;
-      if (status === 101) throw malformed('http-upgrade', 'it changes the protocol though nobody asked');
+      if (status === 101) throw malformed('http-upgrade', 'it switches protocols without a request to do so');
       if (this.#interim > MAX_INTERIM) throw malformed('http-interim', 'too many interim answers come before it');
       head.begin(false);
       return end;

@@ -18,31 +18,31 @@ const TRUST = 'To trust it, put its certificate, as PEM, into the file that MCPH
 const OF_ISSUER =
   'its certificate comes from an authority that this machine does not trust, or the server does not send the whole chain';
 const TRUST_ISSUER = 'Put the certificate of the authority, as PEM, into the file that MCPHUB_CA_FILE names';
-const NO_TLS = 'it does not speak TLS on this port';
+const NO_TLS = 'it does not use TLS on this port';
 const USE_HTTP = 'If it serves HTTP there, use http:// in "url"';
-const OLD_TLS = ['it speaks no TLS version that the hub accepts', 'Enable TLS 1.2 or newer there'] as const;
+const OLD_TLS = ['it supports no TLS version that the hub accepts', 'Enable TLS 1.2 or newer there'] as const;
 
 /** The reason and the advice, per code. */
 const TLS_WORDS: Readonly<Record<string, readonly [why: string, advice: string]>> = {
   CERT_HAS_EXPIRED: [
     'its certificate has expired',
-    'Renew it on the server; if it is new, look at the clock of this machine',
+    'Renew it on the server; if it is new, check the clock of this machine',
   ],
-  CERT_NOT_YET_VALID: ['its certificate is not valid yet', 'Look at the clock of this machine'],
+  CERT_NOT_YET_VALID: ['its certificate is not valid yet', 'Check the clock of this machine'],
   CERT_REVOKED: ['its certificate has been revoked', 'Replace it on the server'],
   DEPTH_ZERO_SELF_SIGNED_CERT: ['its certificate is self-signed', TRUST],
   SELF_SIGNED_CERT_IN_CHAIN: [OF_ISSUER, TRUST_ISSUER],
   UNABLE_TO_GET_ISSUER_CERT: [OF_ISSUER, TRUST_ISSUER],
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: [OF_ISSUER, TRUST_ISSUER],
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: [OF_ISSUER, TRUST_ISSUER],
-  EPROTO: ['the TLS handshake failed', 'Look at the address, the port and the TLS settings of the server'],
+  EPROTO: ['the TLS handshake failed', 'Check the address, the port and the TLS settings of the server'],
   ERR_SSL_WRONG_VERSION_NUMBER: [NO_TLS, USE_HTTP],
   ERR_SSL_PACKET_LENGTH_TOO_LONG: [NO_TLS, USE_HTTP],
   ERR_SSL_HTTP_REQUEST: [NO_TLS, USE_HTTP],
   ERR_SSL_UNSUPPORTED_PROTOCOL: OLD_TLS,
   ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: OLD_TLS,
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: [
-    'it wants a client certificate, which the hub does not have',
+    'it requires a client certificate, which the hub does not have',
     'Put a proxy that has one in front of the server',
   ],
 };
@@ -75,7 +75,7 @@ export function tlsWords(code: string, fault: unknown, { target, caFault }: Atte
   const names = code === 'ERR_TLS_CERT_ALTNAME_INVALID' ? namesIn(fault) : undefined;
   const [why, advice] =
     names === undefined
-      ? (TLS_WORDS[code] ?? ['the handshake failed', 'Look at its certificate and its TLS settings'])
+      ? (TLS_WORDS[code] ?? ['the handshake failed', 'Check its certificate and its TLS settings'])
       : [
           `its certificate is for other names${names === '' ? '' : ` (${names})`}`,
           'Use one of them in "url", or "headers": {"Host": "…"}',

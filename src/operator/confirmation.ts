@@ -11,6 +11,6 @@ export function demandConfirmation({ confirmed, unconfirmed }: Partial<Confirmat
   const who = (unconfirmed ?? []).map(({ message }) => message).join('; ');
   throw new CliFailure(
     EXIT.unconfirmed,
-    `Done, but not in force everywhere yet: ${who}. It takes effect there as soon as the worker runs and is connected.`,
+    `Done, but not yet in effect on all workers: ${who}. The change takes effect there when the worker is running and connected.`,
   );
 }

@@ -20,7 +20,7 @@ export function hubConnectionFrom(options: HubOptions): HubConnection {
   if (!Number.isFinite(seconds) || seconds <= 0 || seconds > 3600) {
     throw new CliFailure(
       EXIT.usage,
-      `--timeout takes seconds between 0 and 3600, not ${JSON.stringify(options.timeout)}`,
+      `--timeout must be between 0 and 3600 seconds, not ${JSON.stringify(options.timeout)}`,
     );
   }
   return { address: hubAddress(options.dataDir), timeoutMs: seconds * 1000, json: options.json === true };

@@ -44,7 +44,7 @@ export function hubAddress(dataDirFlag: string | undefined): HubAddress {
   const runDir = runDirFor(dataDir);
   // Whoever created a directory there would receive the requests and could answer them.
   const unsafe = unsafeSocketDir(runDir, ownerOf(dataDir));
-  if (unsafe !== undefined) throw new CliFailure(EXIT.auth, `The hub's socket directory is not safe: ${unsafe}`);
+  if (unsafe !== undefined) throw new CliFailure(EXIT.auth, `The socket directory of the hub is unsafe: ${unsafe}`);
   return { dataDir, runDir };
 }
 
@@ -70,7 +70,7 @@ export function bodyOf<T>(asked: Asked): T {
   const error = (asked.body as Partial<ErrorAnswer> | undefined)?.error;
   const code =
     asked.status === 404 ? EXIT.notFound : asked.status === 401 || asked.status === 403 ? EXIT.auth : EXIT.error;
-  throw new CliFailure(code, error?.message ?? `the hub answered with status ${asked.status}`);
+  throw new CliFailure(code, error?.message ?? `the hub returned status ${asked.status}`);
 }
 
 async function ask(socketPath: string, address: HubAddress, question: Question): Promise<Asked> {
@@ -131,7 +131,7 @@ function failureFrom(fault: unknown, address: HubAddress, question: Question): C
   if (code === 'ENOENT' || code === 'ECONNREFUSED') {
     return new CliFailure(
       EXIT.unreachable,
-      `No hub is running on the data directory ${address.dataDir}. Start one with \`mcphub start\`, or name another with --data-dir.`,
+      `No hub is running on the data directory ${address.dataDir}. Start one with \`mcphub start\`, or pass another with --data-dir.`,
     );
   }
   if (code === 'EACCES')
@@ -139,7 +139,7 @@ function failureFrom(fault: unknown, address: HubAddress, question: Question): C
   if (fault instanceof HubError && fault.code === 'wait-expired') {
     return new CliFailure(
       EXIT.unreachable,
-      `The hub did not answer ${question.path} within ${question.timeoutMs} ms. \`mcphub waits\` asks each process by itself.`,
+      `The hub did not answer ${question.path} within ${question.timeoutMs} ms. \`mcphub waits\` queries each process directly.`,
     );
   }
   return new CliFailure(EXIT.error, fault instanceof Error ? fault.message : String(fault));

@@ -91,7 +91,7 @@ export class Members implements MemberVisitor {
       return false;
     }
     if ((this.#spans[2 * which] as number) >= 0)
-      return this.#refuse(`"${CONTROL_KEYS[which]}" stands in the message twice.`);
+      return this.#refuse(`"${CONTROL_KEYS[which]}" occurs twice in the message.`);
     this.#spans[2 * which] = at;
     this.#spans[2 * which + 1] = end;
     return true;
@@ -102,7 +102,7 @@ export class Members implements MemberVisitor {
       return this.#refuse(`The member ${JSON.stringify(key.slice(0, 40))} is not allowed in a message.`);
     this.#others ??= [];
     if (this.#others.includes(key))
-      return this.#refuse(`${JSON.stringify(key.slice(0, 40))} stands in the message twice.`);
+      return this.#refuse(`${JSON.stringify(key.slice(0, 40))} occurs twice in the message.`);
     if (this.#others.length >= MAX_OTHERS) return this.#refuse('The message has too many members.');
     this.#others.push(key);
     return true;

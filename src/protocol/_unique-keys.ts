@@ -23,7 +23,7 @@ export class UniqueKeys implements MemberVisitor {
     const which = this.#keys.findIndex((key) => keyIs(this.#bytes, keyAt, keyEnd, key));
     if (which < 0) this.fault = refuseLookAlike(this.#bytes, { at: keyAt, end: keyEnd }, this.#keys);
     else if ((this.spans[which] as Span).at >= 0)
-      this.fault = new Refusal('invalid-params', `"${this.#keys[which]}" stands there twice.`);
+      this.fault = new Refusal('invalid-params', `"${this.#keys[which]}" occurs twice.`);
     else this.spans[which] = { at, end };
     return this.fault === undefined;
   }
@@ -36,7 +36,5 @@ function refuseLookAlike(bytes: Buffer, key: Span, keys: readonly string[]): Ref
   if (key.end - key.at > LONGEST_SPELLING) return undefined;
   const folded = foldedKey(decodeString(bytes, key.at, key.end) ?? '');
   const meant = keys.find((one) => foldedKey(one) === folded);
-  return meant === undefined
-    ? undefined
-    : new Refusal('invalid-params', `A member looks like "${meant}" and is not spelled so.`);
+  return meant === undefined ? undefined : new Refusal('invalid-params', `A member is spelled almost like "${meant}".`);
 }

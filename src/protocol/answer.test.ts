@@ -158,7 +158,7 @@ test('returns an error with one integer code and one message for anything a serv
     assert.deepEqual(JSON.parse(envelope.bytes.toString('utf8', at, end)), read.error);
     return { error: read.error, isSame: envelope.bytes === text };
   };
-  const unknown = 'The server gave an error without a message.';
+  const unknown = 'The server returned an error without a message.';
   for (const [given, read] of [
     ['{"code":-32042,"message":"m"}', undefined],
     ['{"code":-32042,"message":"m","data":{"a":1},"more":2}', undefined],

@@ -77,7 +77,7 @@ function scanMessage(bytes: Buffer, options: ScanOptions, budget: Budget | undef
   }
   if (end < 0) return refusalOf(end, options);
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
-    return new Refusal('parse-error', 'Something follows the JSON object.');
+    return new Refusal('parse-error', 'There is content after the JSON object.');
   return members.envelope(at, end);
 }
 
@@ -142,7 +142,7 @@ export function batchSpans(bytes: Buffer, max: number, options: ScanOptions): Ou
     return new Refusal('invalid-request', `A batch has at most ${max} messages.`, { setting: 'batch' });
   if (spans.length === 0) return new Refusal('invalid-request', 'The batch is empty.');
   if (skipSpace(bytes, end, bytes.length) !== bytes.length)
-    return new Refusal('parse-error', 'Something follows the JSON array.');
+    return new Refusal('parse-error', 'There is content after the JSON array.');
   return spans;
 }
 

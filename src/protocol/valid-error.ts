@@ -64,6 +64,6 @@ function valueAt(text: Buffer, { at, end }: Span): unknown {
 function shown(value: unknown): string {
   if (typeof value === 'string') return value;
   return value === undefined || value === null
-    ? 'The server gave an error without a message.'
+    ? 'The server returned an error without a message.'
     : JSON.stringify(value).slice(0, MADE_CHARS);
 }

@@ -203,7 +203,7 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     connected = false;
     failures += 1;
     if (!running) return;
-    if (wasConnected) runtime.bus.publish({ type: 'control-lost', reason: 'the relay was closed' });
+    if (wasConnected) runtime.bus.publish({ type: 'control-lost', reason: 'the relay connection was closed' });
     runtime.timers.after(backoffMs(failures, BACKOFF, runtime.random), () => {
       if (!socket) openConnection();
     });

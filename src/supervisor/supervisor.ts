@@ -64,7 +64,7 @@ class Supervisor {
   }
 
   #reportRefused(times: number): void {
-    const what = `refused ${times} connections with 503: no worker took them in time`;
+    const what = `refused ${times} connections with 503: no worker accepted them in time`;
     this.#log.write('warn', 'request-refused', what, { code: 'starting', times });
   }
 
@@ -236,7 +236,7 @@ class Supervisor {
     const { balancerMs, killMs } = this.#limits;
     if (this.#options.terminal || code !== 0) this.#dispatcher.close();
     else setTimeout(() => this.#dispatcher.close(), balancerMs).unref();
-    setTimeout(() => this.#killAll('the time to stop is over', code), killMs);
+    setTimeout(() => this.#killAll('the stop timeout has passed', code), killMs);
     // A signal to the whole process group ends the control process early; it is not started again.
     this.#control?.retire();
     for (const worker of this.#workers) worker.stop(this.#isOpen ? 'drain' : 'kill');

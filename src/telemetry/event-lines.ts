@@ -49,7 +49,8 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'process-stopped': {
     level: (f) => (f.stuck.length > 0 ? 'warn' : 'info'),
-    msg: (f) => `${f.role} stopped (${f.reason})${f.stuck.length > 0 ? `; would not stop: ${f.stuck.join(', ')}` : ''}`,
+    msg: (f) =>
+      `${f.role} stopped (${f.reason})${f.stuck.length > 0 ? `; did not stop in time: ${f.stuck.join(', ')}` : ''}`,
     fields: (f) => ({ reason: f.reason, duration_ms: Math.round(f.ms), stuck: f.stuck }),
   },
   'listening-started': { level: 'info', msg: (f) => `listening on ${f.where}`, fields: (f) => ({ where: f.where }) },
@@ -60,7 +61,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'loop-stalled': {
     level: 'error',
-    msg: (f) => `the event loop stood still for ${seconds(f.ms)}`,
+    msg: (f) => `the event loop was blocked for ${seconds(f.ms)}`,
     fields: (f) => ({ duration_ms: Math.round(f.ms), stack: masked(f.stack) }),
   },
   'memory-measured': {
@@ -78,7 +79,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'pressure-changed': {
     level: (f) => (f.level === 'calm' ? 'info' : f.level === 'high' ? 'warn' : 'error'),
-    msg: (f) => (f.level === 'calm' ? 'the hub is calm again' : `the hub is pressed (${f.level}): ${f.cause}`),
+    msg: (f) => (f.level === 'calm' ? 'resource pressure: normal' : `resource pressure: ${f.level} (${f.cause})`),
     fields: (f) => ({ pressure: f.level, cause: f.cause }),
   },
   'task-faulted': {
@@ -89,19 +90,19 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'task-stuck': {
     level: 'warn',
-    msg: (f) => `${f.task} would not stop in time`,
+    msg: (f) => `${f.task} did not stop in time`,
     fields: (f) => ({ task: f.task }),
     same: (f) => f.task,
   },
   'wait-expired': {
     level: 'warn',
-    msg: (f) => `waited too long: ${f.label} of ${masked(f.owner)}`,
+    msg: (f) => `timed out: ${f.label} of ${masked(f.owner)}`,
     fields: (f) => ({ label: f.label, owner: masked(f.owner) }),
     same: (f) => f.label,
   },
   'log-dropped': {
     level: 'warn',
-    msg: (f) => `${f.lines} log lines were dropped because nobody read them`,
+    msg: (f) => `${f.lines} log lines were dropped because the reader of the log was too slow`,
     fields: (f) => ({ lines: f.lines }),
   },
   // clients
@@ -129,12 +130,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'reader-cut': {
     level: 'info',
-    msg: (f) => `a client that did not read its answer was cut; ${f.bytes} bytes were left`,
+    msg: (f) => `closed the connection of a client that did not read its response; ${f.bytes} bytes unsent`,
     fields: (f) => ({ bytes: f.bytes }),
   },
   'clients-vanished': {
     level: 'info',
-    msg: (f) => `${f.connections} connections were ended: their clients have vanished`,
+    msg: (f) => `closed ${f.connections} connections of unreachable clients`,
     fields: (f) => ({ connections: f.connections }),
   },
   'key-accepted': {
@@ -207,7 +208,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   'server-was-lost': {
     level: 'warn',
     msg: (f) =>
-      `${f.server} was lost${f.phase === '' ? '' : ` in phase ${f.phase}`}: ${withoutStop(masked(f.message))}; next try in ${seconds(f.retryMs)}`,
+      `${f.server} disconnected${f.phase === '' ? '' : ` in phase ${f.phase}`}: ${withoutStop(masked(f.message))}; next attempt in ${seconds(f.retryMs)}`,
     fields: (f) => ({
       upstream: f.server,
       code: f.code,
@@ -230,12 +231,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'server-fell-asleep': {
     level: 'info',
-    msg: (f) => `${f.server} has exited by itself while nothing ran on it (exit code 0); the next call starts it`,
+    msg: (f) => `${f.server} exited with code 0 while it was idle; the next call starts it`,
     fields: (f) => ({ upstream: f.server }),
   },
   'cancels-withheld': {
     level: 'warn',
-    msg: (f) => `${f.server} ended twice within a second of a cancel: no cancel notifications are sent to it any more`,
+    msg: (f) => `${f.server} exited twice within a second after a cancel; cancel notifications to it are disabled`,
     fields: (f) => ({ upstream: f.server }),
   },
   'server-stopped': {
@@ -254,22 +255,22 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     level: (f) => (f.lists.some(({ isWanted }) => isWanted) ? 'warn' : 'info'),
     msg: (f) => {
       const lists = f.lists.map(({ kind, why, rows }) =>
-        rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} were): ${why}`,
+        rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} rows were): ${why}`,
       );
-      const again = f.lists.some(({ isWanted }) => isWanted) ? '; asked again after 2, 5, 15 and 60 s' : '';
+      const again = f.lists.some(({ isWanted }) => isWanted) ? '; retrying after 2, 5, 15 and 60 s' : '';
       return `${f.server}: ${masked(lists.join('; '))}${again}`;
     },
     fields: (f) => ({ upstream: f.server, lists: f.lists.map(({ kind }) => kind) }),
   },
   'question-refused': {
     level: 'warn',
-    msg: (f) => `${f.server}: question refused: ${masked(f.reason)}`,
+    msg: (f) => `${f.server}: request to the client refused: ${masked(f.reason)}`,
     fields: (f) => ({ upstream: f.server, method: f.method }),
   },
   'resources-shadowed': {
     level: 'warn',
     msg: (f) =>
-      `${f.server} lists ${f.count} resource addresses that another server had first; they stay with that server: ${masked(f.addresses.join(', '))}`,
+      `${f.server} lists ${f.count} resource URIs that another server listed first; they stay with that server: ${masked(f.addresses.join(', '))}`,
     fields: (f) => ({ upstream: f.server, count: f.count }),
   },
   'notifications-dropped': {
@@ -281,7 +282,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   'messages-invalid': {
     level: 'warn',
     msg: (f) =>
-      `${f.server} sends messages that are not valid JSON-RPC: ${f.repaired} repaired, ${f.refused} refused; of the last one: ${masked(f.reason)}`,
+      `${f.server} sends messages that are not valid JSON-RPC: ${f.repaired} repaired, ${f.refused} refused; the last one: ${masked(f.reason)}`,
     fields: (f) => ({ upstream: f.server, repaired: f.repaired, refused: f.refused }),
   },
   'server-habit-learned': {
@@ -291,7 +292,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'server-silence-raised': {
     level: 'info',
-    msg: (f) => `${f.server} lives but is slow: its silence limit is ${seconds(f.silenceMs)} now`,
+    msg: (f) => `${f.server} responds slowly: its silence limit is now ${seconds(f.silenceMs)}`,
     fields: (f) => ({ upstream: f.server, silence_ms: f.silenceMs }),
   },
   'child-started': {
@@ -301,7 +302,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'child-exited': {
     level: (f) => (f.code === 0 ? 'info' : 'warn'),
-    msg: (f) => `${f.server}: child ${f.pid} ended (${f.signal ?? `code ${f.code}`})`,
+    msg: (f) => `${f.server}: child ${f.pid} exited (${f.signal ?? `code ${f.code}`})`,
     fields: (f) => ({
       upstream: f.server,
       pid: f.pid,
@@ -312,21 +313,21 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'children-swept': {
     level: 'warn',
-    msg: (f) => `${f.pids.length} processes without an owner were ended`,
+    msg: (f) => `${f.pids.length} orphaned processes were killed`,
     fields: (f) => ({ pids: f.pids }),
   },
   'containers-ended': {
     level: 'warn',
     msg: (f) =>
       f.fault === undefined
-        ? `${f.ids.length} containers of ${f.server} outlived their client and were ended`
-        : `containers of ${f.server} may have outlived their client and could not be ended: ${masked(f.fault)}`,
+        ? `${f.ids.length} containers of ${f.server} outlived their client and were removed`
+        : `containers of ${f.server} may have outlived their client and could not be removed: ${masked(f.fault)}`,
     fields: (f) => ({ upstream: f.server, containers: f.ids }),
   },
   'breaker-opened': {
     level: 'warn',
     msg: (f) =>
-      `circuit breaker open for ${f.server} after ${withoutStop(masked(f.cause))}; next question in ${seconds(f.ms)}`,
+      `circuit breaker open for ${f.server} after ${withoutStop(masked(f.cause))}; next probe in ${seconds(f.ms)}`,
     fields: (f) => ({ upstream: f.server, rest_ms: Math.round(f.ms) }),
   },
   'breaker-closed': {
@@ -348,7 +349,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   'catalog-left-out': {
     level: 'warn',
     msg: (f) =>
-      `${f.server}: its lists (${f.bytes} bytes) do not fit in snapshotBytes and are not shared with new workers; keys and configuration are`,
+      `${f.server}: its lists (${f.bytes} bytes) do not fit in snapshotBytes and are not shared with new workers; keys and configuration still are`,
     fields: (f) => ({ server: f.server, bytes: f.bytes }),
   },
   'access-ended': {
@@ -363,13 +364,13 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'control-lost': {
     level: 'warn',
-    msg: (f) => `control is away (${masked(f.reason)}); calls go on`,
+    msg: (f) => `connection to the control process lost (${masked(f.reason)}); calls are unaffected`,
     fields: (f) => ({ reason: masked(f.reason) }),
   },
-  'control-found': { level: 'info', msg: () => 'control is back' },
+  'control-found': { level: 'info', msg: () => 'connection to the control process restored' },
   'facts-dropped': {
     level: 'warn',
-    msg: (f) => `${f.count} facts did not reach control`,
+    msg: (f) => `${f.count} events were not delivered to the control process`,
     fields: (f) => ({ count: f.count }),
   },
   'config-applied': {
@@ -384,13 +385,12 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   },
   'config-hints-ended': {
     level: 'info',
-    msg: (f) =>
-      `no hints about changes in ${f.dir} (${f.reason}); the configuration is looked at every 2 s all the same`,
+    msg: (f) => `file watching unavailable in ${f.dir} (${f.reason}); the configuration file is polled every 2 s`,
     fields: (f) => ({ dir: f.dir, reason: f.reason }),
   },
   'first-key-kept': {
     level: 'info',
-    msg: (f) => `the first key is in ${f.file}`,
+    msg: (f) => `the first key was written to ${f.file}`,
     fields: (f) => ({ file: f.file }),
   },
   'key-created': { level: 'info', msg: (f) => `key created: ${f.user}, ${f.keyName}`, fields: keyFields },

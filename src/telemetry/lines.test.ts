@@ -162,8 +162,8 @@ test('converts any thrown value to text', () => {
       throw new Error('no');
     },
   });
-  assert.equal(faultText(hostile).message, 'a fault that cannot be read');
-  assert.equal(faultText(Object.create(null)).message, 'a fault that cannot be read');
+  assert.equal(faultText(hostile).message, 'an unreadable error');
+  assert.equal(faultText(Object.create(null)).message, 'an unreadable error');
   assert.equal(faultText(undefined).message, 'undefined');
   assert.ok(masked('x'.repeat(1e6)).length < 5000);
 });

@@ -56,7 +56,7 @@ export function faultText(fault: unknown): FaultText {
       ...(typeof code === 'string' ? { code: masked(code) } : {}),
     };
   } catch {
-    return { type: 'unknown', message: 'a fault that cannot be read' };
+    return { type: 'unknown', message: 'an unreadable error' };
   }
 }
 

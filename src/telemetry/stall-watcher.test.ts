@@ -59,7 +59,7 @@ test('records a busy loop while it lasts, and reports its end', async (t) => {
     child.order({ t: 'counts' });
     const { counts, last } = await child.word('counted');
     if (counts['loop-stalled'] === undefined) await later(50);
-    else return assert.match(last, /loop-stalled: the event loop stood still/);
+    else return assert.match(last, /loop-stalled: the event loop was blocked/);
   }
   assert.fail('no fact about the stall');
 });

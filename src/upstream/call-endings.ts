@@ -31,7 +31,7 @@ export function timeUpFault(server: string, phase: LinkPhase, ms: number): HubEr
   const waitedMs = Math.round(ms);
   const setting = PHASE_SETTING[phase];
   return new HubError('upstream-timeout', {
-    message: `${server} did not get through phase ${phase} within ${waitedMs} ms; the setting ${setting} allows more.`,
+    message: `${server} did not complete phase ${phase} within ${waitedMs} ms; the setting ${setting} allows more.`,
     detail: { server, phase, waitedMs, setting },
   });
 }
@@ -65,7 +65,8 @@ const PHASES: Readonly<Record<string, string>> = { initialize: 'handshake', 'too
 /** Returns the refusal of a request whose deadline had ended before it was sent. */
 export function notSentRefusal(plan: RequestOptions, ended: EndReason): Refusal {
   const detail = { phase: 'call', outcome: 'not-executed' } as const;
-  if (ended === 'time-up') return new Refusal('wait-expired', `${plan.method}: no time was left to send it.`, detail);
+  if (ended === 'time-up')
+    return new Refusal('wait-expired', `${plan.method}: the deadline passed before it was sent.`, detail);
   return new Refusal(ended === 'draining' || ended === 'stopped' ? 'draining' : 'client-gone', undefined, detail);
 }
 

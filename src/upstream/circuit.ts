@@ -138,7 +138,7 @@ export class Circuit {
     const retryMs = Math.round(this.#breaker.restMs(runtime.clock.nowMs()));
     return new Refusal(
       'breaker-open',
-      `${spec.slug}: circuit breaker open (${this.#cause}); next question in ${Math.ceil(retryMs / 1000)} s.`,
+      `${spec.slug}: circuit breaker open (${this.#cause}); next probe in ${Math.ceil(retryMs / 1000)} s.`,
       {
         server: spec.slug,
         phase: 'breaker',

@@ -96,7 +96,7 @@ function placesOf({ limits, spec }: ServerQueueParts): number {
 
 function busyRefusal(server: string, why: 'full' | 'waited', busy: number, queued: number): Refusal {
   const isLate = why === 'waited';
-  const message = `${server} has ${busy} calls inside and ${queued} waiting${isLate ? '; no place came free in time' : ''}.`;
+  const message = `${server} has ${busy} calls in flight and ${queued} waiting${isLate ? '; none ended in time' : ''}.`;
   const setting = isLate ? 'serverQueueMs' : 'inFlight';
   const detail = { server, phase: 'queue', setting, outcome: 'not-executed', retryAfterMs: 1000 } as const;
   return new Refusal('server-busy', message, detail);

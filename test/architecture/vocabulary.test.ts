@@ -1,6 +1,6 @@
 /**
- * Modules that use the field's terms keep doing so: no identifier contains a word of the former private vocabulary, and comments cite no
- * document that is not in the repository. The message names the replacement. Glossary: ARCHITECTURE.md, Words.
+ * Modules that use the field's terms keep doing so: no identifier contains a word of the former private vocabulary, no text that a user reads
+ * contains its idioms, and comments cite no document that is not in the repository. The message names the replacement. Glossary: ARCHITECTURE.md, Words.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -65,9 +65,39 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   'supervisor guard': 'guardBackoffMs, the name of a limit',
 };
 
+/** Idioms that no string of any module contains → what to write instead. Ordinary words are not listed. */
+const PHRASES: readonly (readonly [phrase: RegExp, instead: string])[] = [
+  [/\bsigns? of life\b/i, 'a response, progress'],
+  [/\b(?:is|are|was|were) (?:cut|pressed|calm|gone)\b/i, 'closed, disconnected, exited; resource pressure'],
+  [/\b(?:went|going|gone) away\b|\bis away\b/i, 'exited, closed, unavailable'],
+  [/\bin mid-call\b/i, 'during the call'],
+  [/\bgo(?:es)? on\b|\bwent on\b/i, 'continue'],
+  [/\ball the same\b/i, 'still, nevertheless'],
+  [/\bat rest\b|\bcomes? to rest\b/i, 'idle'],
+  [/\bst(?:ands?|ood) (?:still|there|twice|behind)\b/i, 'is blocked, occurs'],
+  [/\b(?:some|no|any)body\b/i, 'the actor: a user, a client, no process'],
+  [/\b(?:served|spoken|known|allowed) here\b/i, 'supported, allowed'],
+  [/\basked (?:again|anew)\b/i, 'retried, requested again'],
+  [/\blook(?:s|ed)? at\b/i, 'check, poll, scan'],
+  [/\bof (?:its|their|his) own\b/i, 'separate, own'],
+  [/\bswitched o(?:n|ff)\b/i, 'enabled, disabled'],
+  [/\bnext (?:try|question)\b/i, 'next attempt, next probe'],
+  [
+    /\b(?:it|they|server|hub|worker|process) (?:die[sd]?|rests?|hears?|wishes|wants|forgets|tells|says)\b/i,
+    'exits, waits, receives …',
+  ],
+  [/\bcalls? inside\b/i, 'call in flight'],
+  [/\b(?:is|are) no (?:JSON|object|message|name|web|part)\b/i, 'is not a …'],
+  [/\btrouble\b|\bburns?\b/i, 'fault; uses'],
+  [/\b(?:the|some|all) hubs\b|\bhub process(?:es)?\b/i, 'workers'],
+  [/\bpromises? (?:held|was|were|is|are)\b/i, 'guarantee'],
+  [/\banew\b/i, 'again'],
+];
+
 const CITATION = /\b(?:architecture|cases|defaults|protocol|reliability|security-review|stack-and-ux)\.md\b/gi;
 
-const tree = readTree().filter(({ room }) => Object.hasOwn(MODULES, room));
+const whole = readTree();
+const tree = whole.filter(({ room }) => Object.hasOwn(MODULES, room));
 
 /** Returns `place word → replacement` of each banned word in the identifiers of a file. */
 function bannedWords(file: SourceFile): { readonly key: string; readonly message: string }[] {
@@ -88,6 +118,25 @@ function wordsOf(identifier: string): string[] {
   return (identifier.match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g) ?? []).map((word) => word.toLowerCase());
 }
 
+/** Returns the strings of a file by line: what the lexer blanks as a string, and keeps as code. */
+function stringsOf({ lines, code, bareLines }: SourceFile): { readonly line: number; readonly text: string }[] {
+  const codeLines = code.split('\n');
+  return lines.flatMap((_, at) => {
+    const bare = bareLines[at] ?? '';
+    const kept = [...(codeLines[at] ?? '')].map((char, index) => (char === bare[index] && char !== ' ' ? '\n' : char));
+    const texts = kept.join('').split('\n');
+    return texts.filter((text) => text.trim().includes(' ')).map((text) => ({ line: at + 1, text: text.trim() }));
+  });
+}
+
+function bannedPhrases(file: SourceFile): string[] {
+  return stringsOf(file).flatMap(({ line, text }) =>
+    PHRASES.filter(([phrase]) => phrase.test(text)).map(
+      ([phrase, instead]) => `src/${file.path}:${line} "${phrase.exec(text)?.[0]}": use ${instead}`,
+    ),
+  );
+}
+
 function citations({ path, text, code }: SourceFile): string[] {
   const codeLines = code.split('\n');
   return text.split('\n').flatMap((line, at) => {
@@ -103,6 +152,11 @@ test('identifiers contain no word of the former private vocabulary', () => {
     found.map(({ message }) => message),
     [],
   );
+});
+
+test('texts that users read contain no idiom of the former private vocabulary', () => {
+  assert.ok(whole.length > 400, `${whole.length} files`);
+  assert.deepEqual(whole.flatMap(bannedPhrases), []);
 });
 
 test('comments cite no document that is not in the repository', () => {
@@ -124,6 +178,11 @@ test('the rules find what they forbid, and nothing else', () => {
     ['catalog shelf', 'catalog ears'],
   );
   assert.deepEqual(citations(bad), ['src/catalog/x.ts:1 cites reliability.md']);
+  const idioms = snippet(
+    "const a = `the hubs are calm; next try`; // no sign of life\nconst c = 'it said: ready';",
+    'catalog/x.ts',
+  );
+  assert.equal(bannedPhrases(idioms).length, 3);
   const fine = snippet("/** See docs/protocol.md, told. */\nconst worldwide = { years: 'ears' };", 'catalog/x.ts');
-  assert.deepEqual([...bannedWords(fine), ...citations(fine)], []);
+  assert.deepEqual([...bannedWords(fine), ...bannedPhrases(fine), ...citations(fine)], []);
 });

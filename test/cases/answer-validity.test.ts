@@ -214,10 +214,10 @@ describe('an invalid message of a server', { timeout: 120_000 }, () => {
         ['{"code":"E_FAIL","message":"no file","data":[1]}', -32603, 'E_FAIL: no file'],
         ['{"code":1.5,"message":"m"}', -32603, '1.5: m'],
         ['{"message":"m"}', -32603, 'm'],
-        ['{"code":7}', 7, 'The server gave an error without a message.'],
+        ['{"code":7}', 7, 'The server returned an error without a message.'],
         ['{"code":7,"message":{"text":"m"}}', 7, '{"text":"m"}'],
         ['"no file"', -32603, 'no file'],
-        ['null', -32603, 'The server gave an error without a message.'],
+        ['null', -32603, 'The server returned an error without a message.'],
       ] as const) {
         const bytes = base64(`{"jsonrpc":"2.0","id":@ID@,"error":${error}}`);
         const { reply } = await client.ask(call(`${name}_odd`, { bytes }));

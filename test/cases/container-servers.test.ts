@@ -102,6 +102,6 @@ describe('a server that is a container', { timeout: 240_000 }, () => {
     assert.match(hub.log, /start a container that may stay when the server is stopped or started again/);
     assert.equal(await hub.stop(), 0);
     assert.deepEqual([docker.running().length, docker.all().length], [0, 1]);
-    assert.match(hub.log, /containers of box outlived their client and were ended/);
+    assert.match(hub.log, /containers of box outlived their client and were removed/);
   });
 });

@@ -104,14 +104,14 @@ describe('what an HTTP server answers to a request that it refuses', () => {
   // case: SV24, SV30, SV38, SV45
   test('is in the cause of its status: method, address, status and the first words of the body', async () => {
     const expected: Readonly<Record<string, RegExp>> = {
-      host: /HTTP 403 to POST http:\/\/127\.0\.0\.1:\d+\/host\/mcp\?key=…\. It says: Invalid Host: 127\.0\.0\.1\. .*"headers": \{"Host".*Credentials are not/,
+      host: /HTTP 403 to POST http:\/\/127\.0\.0\.1:\d+\/host\/mcp\?key=…\. Its response: Invalid Host: 127\.0\.0\.1\. .*"headers": \{"Host".*Credentials are not/,
       misdirected: /HTTP 421 to POST .*Invalid Host header.*"headers": \{"Host"/,
       disabled: /for another reason: .*HTTP 403 to POST .*organisation has disabled MCP/,
       expired: /refused the hub’s credentials: .*HTTP 401 to POST .*WWW-Authenticate: error="invalid_token"/,
-      mute: /refused the hub’s credentials: .*HTTP 401 to POST .*It says: no key/,
+      mute: /refused the hub’s credentials: .*HTTP 401 to POST .*Its response: no key/,
       locked: /(HTTP 400 to POST|refused initialize).*already initialized/,
-      echo: /HTTP 500 to POST .*It says: bad header: \*\*\* at line 1/,
-      sse: /HTTP 404 to POST http:\/\/127\.0\.0\.1:\d+\/messages\?session_id=…\. It says: no such page here/,
+      echo: /HTTP 500 to POST .*Its response: bad header: \*\*\* at line 1/,
+      sse: /HTTP 404 to POST http:\/\/127\.0\.0\.1:\d+\/messages\?session_id=…\. Its response: no such page here/,
     };
     for (const [name, words] of Object.entries(expected)) {
       const cause = await causeOf(name);
@@ -155,7 +155,7 @@ describe('what an HTTP server answers to a request that it refuses', () => {
     await until(async () => !!(await call('wrong_own')).json.error?.data?.reference, 15_000, 'wrong fails');
     const row = async () => (await rowOf(hub, 'wrong')).hubs[0]?.lastFailure;
     await until(async () => (await row()) !== undefined, 5000, 'the status tells it');
-    assert.match((await row()).message, /HTTP 422 to POST .*It says: the document is locked\./);
+    assert.match((await row()).message, /HTTP 422 to POST .*Its response: the document is locked\./);
     const logs = async (name: string) => {
       const { stdout, stderr } = await mcphub(['servers', 'logs', name, '--data-dir', hub.dataDir]);
       return `${stdout}${stderr}`;
@@ -164,7 +164,7 @@ describe('what an HTTP server answers to a request that it refuses', () => {
     assert.match(wrong, /upstream-http: .*HTTP 422 .*the document is locked/);
     assert.match(host, /upstream-http: .*HTTP 403 .*Invalid Host/);
     const { stdout: list } = await mcphub(['servers', 'list', '--data-dir', hub.dataDir]);
-    assert.match(list, /host .*Invalid Host: 127\.0\.0\.1.* not the reason, next try in/);
+    assert.match(list, /host .*Invalid Host: 127\.0\.0\.1.* not the reason, next attempt in/);
   });
 });
 

@@ -143,7 +143,7 @@ test('answers 400 with an error to HTTP/1.1 without Host, and to versions other 
   for (const version of ['0.9', '2.0'] as const) {
     const answer = await sendLines(hub.port, { line: 'GET /health', version });
     assert.equal(answer.status, 400, version);
-    assert.match(answer.body, /is not served here/);
+    assert.match(answer.body, /is not supported/);
   }
   assert.equal((await sendLines(hub.port, { line: 'GET /health', version: '1.0', host: null })).status, 200);
   await until(() => hub.lines.some(({ msg }) => String(msg).includes('no Host header')), 5000);

@@ -81,7 +81,7 @@ describe('a server that wants another opening than the usual one', { timeout: 17
     assert.deepEqual(offers.headed, [NEWEST, '2025-06-18', '2025-03-26', '2024-11-05', `${NEWEST}+header`]);
     const { stdout } = await mcphub(['servers', 'list', '--json', '--data-dir', hub.dataDir]);
     const row = JSON.parse(stdout).servers.find(({ slug }: { slug: string }) => slug === 'headed');
-    assert.deepEqual(row.hubs[0].notes, ['wants the header MCP-Protocol-Version with initialize']);
+    assert.deepEqual(row.hubs[0].notes, ['requires the header MCP-Protocol-Version with initialize']);
   });
 
   // case: SV7

@@ -90,7 +90,7 @@ describe('children that end by themselves', () => {
     }
     const { json } = await call('large_echo');
     assert.equal(json.error.data.code, 'server-key-paused');
-    assert.match(json.error.message, /^large: Calls of this key have ended the process/);
+    assert.match(json.error.message, /^large: Calls with this key have crashed the server/);
     assert.ok((await call('large_echo', {}, other)).json.result);
   });
 

@@ -128,9 +128,9 @@ describe('a server that cannot be connected to', () => {
       expired: of('expired', ' failed: its certificate has expired '),
       named: of('named', ' failed: its certificate is for other names \\(DNS:other\\.test\\) .*in "url"'),
       issued: of('issued', ' failed: its certificate comes from an authority .*MCPHUB_CA_FILE'),
-      plain: of('plain', ' failed: it does not speak TLS on this port .*use http:// in "url"'),
+      plain: of('plain', ' failed: it does not use TLS on this port .*use http:// in "url"'),
       ...Object.fromEntries(['closes', 'page', 'alert'].map((name) => [name, of(name, ': use https:// in "url"')])),
-      other: /HTTP 400 to POST http:\/\/localhost.* It says: <p>no/,
+      other: /HTTP 400 to POST http:\/\/localhost.* Its response: <p>no/,
       refused: of('refused', `: 127\\.0\\.0\\.1:${port} refused the connection \\(ECONNREFUSED\\)`),
       mute: new RegExp(`did not finish initialize .*POST http://localhost:${mute}/mcp went to 127\\.0\\.0\\.1:${mute}`),
       slow: of(

@@ -56,6 +56,6 @@ test('a hub whose memory runs out refuses new work in words, answers health, and
   assert.ok(isResult(answer), `what ran goes on: ${answer.status} ${answer.text}${answer.fault ?? ''}`);
   await until(() => !isAlive(leaking), 60_000, 'the end of the one that leaks');
   await until(async () => isResult(await new Client(hub).call('one_echo', { text: 'again' })), 10_000, 'the next one');
-  assert.match(hub.log, /the hub is pressed \(shedding\): memory at \d+ %/);
+  assert.match(hub.log, /resource pressure: shedding \(memory at \d+ %\)/);
   client.close();
 });

@@ -100,10 +100,10 @@ describe('without a hub', { timeout: 300_000 }, () => {
   test('what is called wrongly exits 2 and names the fault', async () => {
     const wrong: [string[], RegExp][] = [
       [['keys', 'create', '--user', 'a'], /--name/],
-      [['keys', 'create', '--user', 'a', '--name', 'b', '--role', 'king'], /--role is owner or member/],
-      [['keys', 'create', '--user', 'a', '--name', 'b', '--expires', 'soon'], /--expires takes days/],
+      [['keys', 'create', '--user', 'a', '--name', 'b', '--role', 'king'], /--role must be owner or member/],
+      [['keys', 'create', '--user', 'a', '--name', 'b', '--expires', 'soon'], /--expires must be a number of days/],
       [['keys', 'rotate'], /missing required argument 'id'/],
-      [['status', '--timeout', 'never'], /--timeout takes seconds/],
+      [['status', '--timeout', 'never'], /--timeout must be between/],
       [['start', '--port', 'http'], /--port takes a whole number/],
       [['tools', 'call', 'x', 'novalue'], /name=value/],
       [['tools', 'call', 'x', '--args-json', '[1]'], /one JSON object/],
@@ -255,7 +255,7 @@ describe('with a hub', { timeout: 300_000 }, () => {
     assert.match(logs.stdout, /^e{20}/m);
     assert.ok(jsonOf(await on('servers', 'logs', 'loud', '--json')).hubs[0].lines.length > 0);
     const quiet = await on('servers', 'logs', 'fault');
-    assert.match(quiet.stderr, /fault has written nothing/);
+    assert.match(quiet.stderr, /fault has no stderr output/);
 
     const pid = async () => (await callTool(mcp, 'fault_pid', {}, { key: hub.key })).json?.result?.content[0].text;
     const before = await pid();
@@ -302,7 +302,7 @@ describe('with a hub', { timeout: 300_000 }, () => {
     assert.equal(said.code, 0, said.stderr);
     assert.match(said.stdout, /^mcphub \d+\.\d+\.\d+, up /);
     assert.ok(said.stdout.includes(`port ${hub.port}`));
-    assert.match(said.stdout, /hub 1: connected, pid \d+/);
+    assert.match(said.stdout, /worker 1: connected, pid \d+/);
     assert.match(said.stdout, /^fault\s+ready/m);
     const answer = jsonOf(await on('status', '--json'));
     assert.equal(answer.port, hub.port);
@@ -324,7 +324,7 @@ describe('with a hub', { timeout: 300_000 }, () => {
     try {
       const said = await on('waits', '--timeout', '2');
       assert.equal(said.code, 0, said.stderr);
-      assert.match(said.stderr, /control does not answer; asking the hubs one by one/);
+      assert.match(said.stderr, /the control process does not respond; querying the workers directly/);
       assert.match(said.stdout, /hub-1\s+upstream-call/);
       assertClean(said);
     } finally {
@@ -342,7 +342,7 @@ describe('with a hub', { timeout: 300_000 }, () => {
     writeFileSync(hub.configFile, '{ "mcpServers": { "fault": { "command": 5 } } }');
     const refused = await on('reload');
     assert.equal(refused.code, 78, refused.stderr);
-    assert.match(refused.stderr, /stays in force/);
+    assert.match(refused.stderr, /stays in effect/);
     assertClean(refused);
     const echo = await callTool(mcp, 'fault_echo', { text: 'still' }, { key: hub.key });
     assert.equal(echo.json.result.content[0].text, 'still');
@@ -364,7 +364,7 @@ describe('a tool’s own error', { timeout: 60_000 }, () => {
     const ran = await mcphub(['tools', 'call', 'everything_get_sum', 'a=two', '--data-dir', hub.dataDir]);
     assert.equal(ran.code, 6, ran.stderr);
     assert.ok(ran.stdout.length > 5);
-    assert.match(ran.stderr, /error of its own/);
+    assert.match(ran.stderr, /returned an error/);
     assertClean(ran);
   });
 });

@@ -133,7 +133,10 @@ test('a member reads name, phase, code and reference of a failing server, and th
     await until(() => hub.log.includes(failed.reference), 5000, 'the reference in the log');
 
     const { exits: told } = await states();
-    assert.match(told?.cause ?? '', /^exits: The server’s process ended \(.*exit code 7.*reference [0-9a-f]{8}\)\.$/);
+    assert.match(
+      told?.cause ?? '',
+      /^exits: The process of the server exited \(.*exit code 7.*reference [0-9a-f]{8}\)\.$/,
+    );
     const owner = await get(hub, '/api/servers', hub.key);
     for (const word of ['CANARY-STDERR', 'CANARY-COMMAND', 'CANARY-BIN', 'CANARY-DIRECTORY'])
       assert.ok(owner.includes(word), `${word} in ${owner}`);

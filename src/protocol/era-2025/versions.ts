@@ -39,7 +39,7 @@ export function versionFromHeader(value: string | undefined): Outcome<string | u
   if (known !== undefined) return known;
   return new Refusal(
     'invalid-request',
-    `MCP-Protocol-Version ${JSON.stringify(value.slice(0, 40))} is not spoken here.`,
+    `MCP-Protocol-Version ${JSON.stringify(value.slice(0, 40))} is not supported.`,
     {
       supported: VERSIONS_2025,
     },

@@ -226,7 +226,7 @@ test('requires declared arguments in headers, in any spelling of a number', () =
   assert.match(fault({ many: { type: 'array', items: header } }), /many\.items is not at a plain property/);
   assert.match(fault({ one: { anyOf: [header] } }), /one\.anyOf is not at a plain property/);
   assert.match(fault({ number: { ...header, type: 'number' } }), /number is not at a string/);
-  assert.match(fault({ odd: { ...header, 'x-mcp-header': 'not a token' } }), /odd is no header name/);
+  assert.match(fault({ odd: { ...header, 'x-mcp-header': 'not a token' } }), /odd is not a header name/);
   assert.match(fault({ one: header, two: { ...header, 'x-mcp-header': 'a' } }), /names the header a twice/);
   const good = { region: 'größe', count: 42, deep: { yes: true } };
   const headers: Record<string, string> = {

@@ -56,7 +56,7 @@ function legalOf(found: readonly Declaration[]): readonly Declaration[] {
 /** Returns why a tool's declarations are invalid, or undefined when they are valid or there are none. */
 export function paramHeaderFault(toolJson: string): string | undefined {
   const found = declarationsIn(toolJson);
-  if (found.length > MOST) return `${KEY} stands there more than ${MOST} times`;
+  if (found.length > MOST) return `${KEY} occurs more than ${MOST} times`;
   for (const [at, one] of found.entries()) {
     const fault = faultOf(one);
     if (fault !== undefined) return fault;
@@ -124,7 +124,7 @@ function collect(schema: unknown, path: readonly string[], isPlain: boolean, fou
 function faultOf({ name, path, type, isPlain }: Declaration): string | undefined {
   const where = path.join('.').slice(0, 100) || 'the schema itself';
   if (!isPlain || path.length === 0) return `${KEY} at ${where} is not at a plain property`;
-  if (!TOKEN.test(name)) return `${KEY} at ${where} is no header name`;
+  if (!TOKEN.test(name)) return `${KEY} at ${where} is not a header name`;
   return TYPES.has(type) ? undefined : `${KEY} at ${where} is not at a string, an integer or a boolean`;
 }
 
@@ -176,9 +176,9 @@ export function refuseParamHeaders(
     const full = `Mcp-Param-${name}`;
     if (value === undefined || value === null) {
       if (said !== undefined && said !== '')
-        return mismatch(full, `is there, and the argument ${path.join('.')} is not`);
+        return mismatch(full, `is present, but the argument ${path.join('.')} is not`);
     } else if (said === undefined) return mismatch(full, `is missing; it repeats the argument ${path.join('.')}`);
-    else if (!saysSame(said, value)) return mismatch(full, `does not say what the argument ${path.join('.')} says`);
+    else if (!saysSame(said, value)) return mismatch(full, `differs from the argument ${path.join('.')}`);
   }
   return undefined;
 }

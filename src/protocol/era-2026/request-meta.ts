@@ -71,10 +71,10 @@ export function readRequestMeta(envelope: Envelope, headers: RequestMetaHeaders)
   if (dates.length > 0 && !dates.includes(claimed))
     return new Refusal(
       'header-mismatch',
-      `MCP-Protocol-Version is ${shown(header)}, and the body says ${shown(claimed)}.`,
+      `MCP-Protocol-Version is ${shown(header)}, but the body contains ${shown(claimed)}.`,
     );
   if (claimed !== VERSION_2026)
-    return new Refusal('version-unsupported', `Protocol version ${shown(claimed)} is not spoken here.`, {
+    return new Refusal('version-unsupported', `Protocol version ${shown(claimed)} is not supported.`, {
       supported: SUPPORTED,
       requested: claimed.slice(0, NAME_BYTES),
     });
@@ -152,7 +152,7 @@ function missing(header: string): Refusal {
 }
 
 function differs(header: string, value: string, member: string): Refusal {
-  return new Refusal('header-mismatch', `The header ${header} is ${shown(value)}, and ${member} is something else.`, {
+  return new Refusal('header-mismatch', `The header ${header} is ${shown(value)}, but ${member} differs.`, {
     header,
   });
 }

@@ -48,7 +48,7 @@ const MARK_DIGITS = 1e9;
 /** Returns the fault when other children took too long to start. */
 export function turnFault(owner: string): HubError {
   return new HubError('server-starting', {
-    message: `${owner} did not get its turn to start (setting starting).`,
+    message: `${owner} could not start in time: too many servers were starting (setting starting).`,
     detail: { phase: 'queue', setting: 'starting' },
   });
 }
@@ -138,7 +138,7 @@ export interface ExitWords {
 
 export function exitFault(server: string, exit: ChildExit, words: ExitWords): HubError {
   const { lastWords, stray, isCut = false, requestBytes = 0, env } = words;
-  const when = isCut ? ' in the middle of its answer' : '';
+  const when = isCut ? ' while it sent a response' : '';
   const how = exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`;
   const said = lastWords === '' ? 'It wrote nothing to stderr.' : `Its last lines:\n${lastWords.trimEnd()}`;
   const more = [
@@ -147,7 +147,7 @@ export function exitFault(server: string, exit: ChildExit, words: ExitWords): Hu
     notInheritedHint(`${lastWords} ${stray ?? ''}`, { inherited: process.env, own: env }).trim(),
   ].filter((part) => part !== '');
   return new HubError('upstream-exit', {
-    message: `The process of ${server} ended${when} (${how}). ${[said, ...more].join(lastWords === '' && stray === undefined ? ' ' : '\n')}`,
+    message: `The process of ${server} exited${when} (${how}). ${[said, ...more].join(lastWords === '' && stray === undefined ? ' ' : '\n')}`,
     detail: { server, exitCode: exit.code, signal: exit.signal },
   });
 }

@@ -132,7 +132,7 @@ export function createLaunched(options: ChildDeps & { readonly events: LaunchedE
 
 function lastLineWords(tail: readonly string[]): string {
   const last = tail.at(-1);
-  return last === undefined ? ' It has written nothing.' : ` Its last line: ${sentence(last)}`;
+  return last === undefined ? ' It has no output.' : ` Its last line: ${sentence(last)}`;
 }
 
 /** Placeholder for the port in arguments and variables. */

@@ -101,7 +101,7 @@ async function initialize(parts: HandshakeParts, budget: CallBudget): Promise<In
       const hello = await initializeWith(offer.date, parts, budget);
       opening.accepted(offer);
       transport.session?.known(hello);
-      if (offer.hasHeader) parts.learned('wants the header MCP-Protocol-Version with initialize');
+      if (offer.hasHeader) parts.learned('requires the header MCP-Protocol-Version with initialize');
       if (offer.date !== LATEST_2025) parts.learned(`refuses protocol ${LATEST_2025}; ${hello.version} is spoken`);
       return hello;
     } catch (fault) {
@@ -162,7 +162,7 @@ async function initializeWith(date: string, parts: HandshakeParts, budget: CallB
     throw other;
   }
   if (!isVersion2025(hello.version))
-    throw faultOf(server, ` speaks protocol ${hello.version.slice(0, 40)}, which this hub does not.`);
+    throw faultOf(server, ` speaks protocol ${hello.version.slice(0, 40)}, which the hub does not support.`);
   transport.negotiated(hello.version);
   correlator.notify('notifications/initialized', undefined);
   return hello;

@@ -100,7 +100,7 @@ export class Liveness implements SilenceWatch {
     }
     const nowMs = runtime.clock.nowMs();
     this.#cutMs = nowMs;
-    correlator.cancel(pending, 'no sign of life');
+    correlator.cancel(pending, 'no response in time');
     const waitedMs = Math.round(nowMs - pending.sentMs);
     const silence = Math.round(silentMs);
     const longerMs = this.#longerSilenceMs(pending);
@@ -109,7 +109,7 @@ export class Liveness implements SilenceWatch {
     pending.settle(
       new Refusal(
         'upstream-silent',
-        `${server} gave no sign of life for ${silence} ms in phase call (${pending.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.${busy}`,
+        `${server} did not respond for ${silence} ms in phase call (${pending.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.${busy}`,
         {
           ...{ server, phase: 'call', waitedMs, silentMs: silence, setting: 'silenceMs', outcome: 'unknown' },
           ...(longerMs === undefined ? {} : { reason: OTHER_CALL_AT_WORK }),

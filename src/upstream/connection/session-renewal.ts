@@ -87,7 +87,7 @@ export class SessionRenewal {
       this.#renewing = this.#renew();
       return;
     }
-    const message = `${server} forgets every session at once.`;
+    const message = `${server} loses every session immediately.`;
     loss.lose(new HubError('upstream-session', { message, detail: { server, phase: 'handshake' } }));
   }
 

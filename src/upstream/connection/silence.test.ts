@@ -17,7 +17,7 @@ test('a server that shows no sign of life is declared hung at five seconds, with
   await rig.pass(100);
   const { code, message, detail } = refusalOf(call);
   assert.equal(code, 'upstream-silent');
-  assert.match(message, /^scripted gave no sign of life for 50\d\d ms in phase call .* silenceMs/);
+  assert.match(message, /^scripted did not respond for 50\d\d ms in phase call .* silenceMs/);
   assert.equal(detail.server, 'scripted');
   assert.equal(detail.phase, 'call');
   assert.equal(detail.setting, 'silenceMs');

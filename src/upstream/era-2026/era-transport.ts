@@ -190,7 +190,7 @@ class EraTransport implements Transport {
   #wished(id: number, method: string): void {
     const idRaw = Buffer.from(String(id));
     this.#parts.preferencesChanged();
-    const message = `The server tells of no changed resources: ${method}`;
+    const message = `The server sends no updates of resources: ${method}`;
     this.#hear(id, this.#subscribes ? resultFrame(idRaw, EMPTY) : errorFrame(idRaw, { code: -32601, message }));
   }
 

@@ -39,7 +39,7 @@ export function labelQuestion(
     });
   if (params !== undefined && params.length > maxBytes) return refuse(`more than ${maxBytes} bytes (questionBytes)`);
   const asked = params === undefined ? {} : parsed(params);
-  if (asked === undefined) return refuse('its params are no object');
+  if (asked === undefined) return refuse('its params are not an object');
   const label = labelOf(name);
   const shown: Params = { ...asked, _meta: { ...objectOf(asked._meta), [META_KEY]: cleanText(name) } };
   if (method === 'sampling/createMessage') shown.systemPrompt = labelled(label, asked.systemPrompt);
@@ -74,7 +74,7 @@ export function labelUrlError(
     return { ...page, message: labelled(labelOf(name), page.message), url: safeUrl(page.url) };
   });
   return pages.some(({ url }) => url === undefined)
-    ? new Refusal('upstream-protocol', `${server} wants its user to open a URL that is not https.`, detail)
+    ? new Refusal('upstream-protocol', `${server} requests that the user opens a URL that is not https.`, detail)
     : bytesOf({ ...error, data: { ...data, elicitations: pages } });
 }
 

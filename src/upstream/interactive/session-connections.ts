@@ -242,12 +242,12 @@ export class SessionConnections {
     if (this.#sessionConnections.size < limits.lanes)
       return new Refusal(
         'server-busy',
-        `${spec.slug} serves ${this.#sessionConnections.sizeOf(share)} sessions of this key at once, and each has a call inside.`,
+        `${spec.slug} serves ${this.#sessionConnections.sizeOf(share)} sessions of this key at once, and each has a call in flight.`,
         { server: spec.slug, phase: 'queue', setting: 'lanesPerKey', outcome: 'not-executed', retryAfterMs: 1000 },
       );
     return new Refusal(
       'server-busy',
-      `${spec.slug} serves ${limits.lanes} sessions at once, and each has a call inside.`,
+      `${spec.slug} serves ${limits.lanes} sessions at once, and each has a call in flight.`,
       { server: spec.slug, phase: 'queue', setting: 'lanes', outcome: 'not-executed', retryAfterMs: 1000 },
     );
   }

@@ -61,7 +61,7 @@ test('deaths during calls of one key limit that key, by name, for a minute; othe
   }
   const refusal = refusalOf(rig.call({ fairKey: 'a' }));
   assert.equal(refusal.code, 'server-key-paused');
-  assert.match(refusal.message, /calls of this key ended the process of scripted/);
+  assert.match(refusal.message, /calls with this key crashed scripted/);
   assert.ok(Number(refusal.detail.retryAfterMs) > 55_000);
   await serve(rig);
   await rig.pass(60_500);

@@ -35,7 +35,7 @@ export interface ConnectionHistoryParts {
 
 /** Returns why a server that sleeps has no process. */
 function asleepFault(server: string): HubError {
-  const message = `${server} exited by itself while nothing ran on it (exit code 0); the next call starts it.`;
+  const message = `${server} exited with code 0 while it was idle; the next call starts it.`;
   return new HubError('upstream-exit', { message, detail: { server, exitCode: 0 } });
 }
 
@@ -105,7 +105,7 @@ export class ConnectionHistory {
     if (deaths.length < KEY_DEATHS) return undefined;
     const retryAfterMs = Math.round((deaths[deaths.length - KEY_DEATHS] as number) + KEY_MS - nowMs);
     const { server } = this.#parts;
-    const message = `${deaths.length} calls of this key ended the process of ${server} within ${KEY_MS / 1000} s; it may call ${server} again in ${Math.ceil(retryAfterMs / 1000)} s.`;
+    const message = `${deaths.length} calls with this key crashed ${server} within ${KEY_MS / 1000} s; calls are accepted again in ${Math.ceil(retryAfterMs / 1000)} s.`;
     return new Refusal('server-key-paused', message, { server, phase: 'call', outcome: 'not-executed', retryAfterMs });
   }
 

@@ -78,7 +78,7 @@ export class ConnectionSwitch {
   /** Lets the calls of this connection end there, then closes it. */
   retire(connection: Connection): void {
     const { runtime, limits, scope, server: owner } = this.#parts;
-    this.#retired?.lose(new HubError('server-down', { message: `${owner} has been connected anew twice.` }));
+    this.#retired?.lose(new HubError('server-down', { message: `${owner} has been reconnected twice.` }));
     this.#retired = connection;
     scope.run('retire', async () => {
       using end = runtime.deadline(limits.totalMs);

@@ -70,7 +70,7 @@ function startingRefusal(how: {
 /** The refusal when it is lost, waiting before a retry, or stopped. */
 export function downRefusal(server: string, view: LinkView): Refusal {
   const { fault, retryMs } = view;
-  const next = retryMs === undefined ? '' : ` It is tried again in ${Math.ceil(retryMs / 1000)} s.`;
+  const next = retryMs === undefined ? '' : ` The next attempt is in ${Math.ceil(retryMs / 1000)} s.`;
   return new Refusal('server-down', `${server} is not reachable: ${sentence(fault?.message ?? view.state)}${next}`, {
     ...fault?.detail,
     server,

@@ -150,7 +150,7 @@ test('a home hub that is away is named, and the server is back when the hub is',
   const refused = await hubs.other.refusal('s', 'echo', { text: 'x' });
   assert.equal(refused.code, 'upstream-connect');
   assert.equal(refused.detail.outcome, 'not-executed');
-  assert.match(refused.message, /hub 1/);
+  assert.match(refused.message, /worker 1/);
   await hubs.home.openDoor();
   assert.equal(await hubs.other.text('s', 'echo', { text: 'back' }), 'back');
 });

@@ -16,10 +16,10 @@ function fault(status: number, text: string | Buffer = '', headers: ResponseHead
 
 test('names request, status and the first words of the page, as one safe line', () => {
   const { message, detail } = fault(422, 'no such\r\n\u001b[31mdocument\u202e\u0000');
-  assert.equal(message, 'The server answered HTTP 422 to POST http://h/mcp. It says: no such [31mdocument.');
+  assert.equal(message, 'The server answered HTTP 422 to POST http://h/mcp. Its response: no such [31mdocument.');
   assert.equal(detail.operator?.body, 'no such [31mdocument');
   assert.equal(fault(500).message, 'The server answered HTTP 500 to POST http://h/mcp.');
-  assert.equal(fault(500, 'It broke...').message.endsWith('It says: It broke.'), true);
+  assert.equal(fault(500, 'It broke...').message.endsWith('Its response: It broke.'), true);
   const long = fault(500, 'x'.repeat(60_000)).message;
   assert.equal(long.length < 600 && long.endsWith('x…'), true, `${long.length}`);
 });
@@ -48,7 +48,7 @@ test('tells a refused Host or Origin from refused credentials', () => {
     assert.equal(detail.outcome, 'not-executed');
   }
   const challenge = { 'www-authenticate': 'Bearer error="insufficient_scope", scope="files:write"' };
-  assert.match(fault(403, 'x', challenge).message, /lack a scope that the server wants \(scope "files:write"\)/);
+  assert.match(fault(403, 'x', challenge).message, /lack a scope that the server requires \(scope "files:write"\)/);
 });
 
 test('reads Retry-After in seconds and as a date, against the Date of the answer', () => {

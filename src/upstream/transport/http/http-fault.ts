@@ -75,7 +75,7 @@ export function httpFault({ runtime, server }: FaultHost, answer: ErrorAnswer): 
   const objection = objectionIn(status, challenge, page);
   const at = asked === '' ? `HTTP ${status}` : `HTTP ${status} to ${asked}`;
   const said = [
-    page === '' ? '' : ` It says: ${sentence(cut(page, SHOWN_CHARS))}`,
+    page === '' ? '' : ` Its response: ${sentence(cut(page, SHOWN_CHARS))}`,
     // Without the scheme, because the log masks what follows the word Bearer.
     challenge === '' || objection === 'scope' ? '' : ` WWW-Authenticate: ${sentence(challenge.replace(BEARER, ''))}`,
   ].join('');
@@ -109,7 +109,7 @@ function reasonOf(objection: Objection | undefined, at: string, challenge: strin
     case 'scope': {
       const scope = /\bscope="([^"]{1,200})"/.exec(challenge)?.[1];
       const missing = scope === undefined ? '' : ` (scope "${scope}")`;
-      return `The hub’s credentials lack a scope that the server wants${missing}: it answered ${at} with insufficient_scope.`;
+      return `The hub’s credentials lack a scope that the server requires${missing}: it answered ${at} with insufficient_scope.`;
     }
     case 'unspecified':
       return `The server refused the request, for the hub’s credentials or for another reason: it answered ${at}.`;

@@ -159,7 +159,7 @@ class ForwardTransport implements Transport {
     const code = codeOf(cause);
     if (reused || !NO_CONNECTION.has(code)) return this.#gone(cause);
     return new HubError('upstream-connect', {
-      message: `${spec.slug} lives in hub ${spec.homeHub}, which is not reachable (${code}).`,
+      message: `${spec.slug} runs in worker ${spec.homeHub}, which is not reachable (${code}).`,
       detail: { server: spec.slug, phase: 'connect', homeHub: spec.homeHub, outcome: 'not-executed' },
       cause,
     });
@@ -168,7 +168,7 @@ class ForwardTransport implements Transport {
   #gone(cause: unknown): HubError {
     const { spec } = this.#options;
     return new HubError('upstream-gone', {
-      message: `The connection to hub ${spec.homeHub}, where ${spec.slug} lives, broke.`,
+      message: `The connection to worker ${spec.homeHub}, which runs ${spec.slug}, broke.`,
       detail: { server: spec.slug, phase: 'call', homeHub: spec.homeHub, outcome: 'unknown' },
       cause,
     });

@@ -215,7 +215,7 @@ export class SseStream implements ResponseHandler {
 }
 
 function foreignFault(server: string, own: URL, { origin }: URL): HubError {
-  const to = origin === 'null' ? 'something that is no web address' : origin.slice(0, 200);
+  const to = origin === 'null' ? 'something that is not a web address' : origin.slice(0, 200);
   return new HubError('upstream-protocol', {
     message: `The server names an endpoint at ${to} instead of ${own.origin}; messages go to its own origin only.`,
     detail: { server, phase: 'answer', reason: 'foreign-endpoint', outcome: 'not-executed' },

@@ -62,7 +62,7 @@ class SseTransport implements Transport, SsePostHost {
   readonly limits: Limits;
   readonly server: string;
   readonly events: TransportEvents;
-  readonly abortReason = new Error('The hub does not wait for this request any more.');
+  readonly abortReason = new Error('The hub no longer waits for this request.');
   readonly signs = (): readonly string[] => signsOf(this.asked(), this.#pool?.peer, []);
   readonly asked = (): string => `POST ${this.#wire?.address ?? this.server}`;
   readonly explained = (fault: unknown, deadline: Deadline): Promise<unknown> =>

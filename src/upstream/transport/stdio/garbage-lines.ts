@@ -70,7 +70,7 @@ export class GarbageLines implements Disposable {
   }
 
   #report(): void {
-    const more = this.#lines > 1 ? ` (and ${this.#lines - 1} more lines that are no message)` : '';
+    const more = this.#lines > 1 ? ` (and ${this.#lines - 1} more lines that are not messages)` : '';
     this.#lines = 0;
     const text = plainLine(this.#seen.toString('utf8')).trim().slice(0, SHOWN_CHARS);
     if (text !== '' || more !== '') this.#said(`stdout: ${text}${more}`);

@@ -166,7 +166,7 @@ class StdioTransport implements Transport {
     const stray = this.#frames?.strayLine;
     return [
       line === undefined ? 'It wrote nothing to stderr.' : `Its last line on stderr: ${sentence(line)}`,
-      ...(stray === undefined ? [] : [`Its last line on stdout that is no message: ${sentence(stray)}`]),
+      ...(stray === undefined ? [] : [`Its last line on stdout that is not a message: ${sentence(stray)}`]),
     ];
   }
 

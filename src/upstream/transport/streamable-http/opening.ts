@@ -71,7 +71,7 @@ export class Opening implements ResponseHandler, ResponseController {
     this.#isAnswered = true;
     if (!this.isLate) return this.#exchange.onResponseStart(this, status, headers);
     this.#late.resolve(status < 300 ? readable(headers) : undefined);
-    controller.abort(new Error('Nobody waits for the answer any more.'));
+    controller.abort(new Error('The response is no longer needed.'));
   }
 
   onResponseData(_controller: ResponseController, chunk: Buffer): void {

@@ -72,7 +72,7 @@ class HttpTransport implements Transport, ExchangeHost {
   readonly limits: Limits;
   readonly server: string;
   readonly events: TransportEvents;
-  readonly abortReason = new Error('The hub does not wait for this request any more.');
+  readonly abortReason = new Error('The hub no longer waits for this request.');
   readonly buffered: CappedCount;
   readonly mislabelled: (type: string, kind: string) => void;
   readonly signs = (): readonly string[] => signsOf(this.asked('POST'), this.#wire?.pool.peer, this.stderrTail());
