@@ -15,6 +15,7 @@ import type { Deadline } from '../runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { type Service, stopAll } from '../runtime/service.ts';
 import { enableCompileCache } from './compile-cache.ts';
+import { EXIT_CONFIG } from './fatal-start.ts';
 import { endAllOrphans } from './orphaned-processes.ts';
 import { openSupervisorChannel, type SupervisorChannel } from './supervisor-channel.ts';
 
@@ -23,7 +24,6 @@ const START_MS = 30_000;
 const READ_MS = 5000;
 const STOP_MS = 5000;
 /** sysexits.h EX_CONFIG: a restart does not help. */
-const EXIT_CONFIG = 78;
 const WAY_OUT = ['MCPHUB_CA_FILE', 'http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'] as const;
 
 type Env = Readonly<Record<string, string | undefined>>;

@@ -23,6 +23,8 @@ export interface DrainParts {
 }
 
 export interface Drain {
+  /** True from the first `begin`, `leave` or `abandon` on. */
+  readonly hasBegun: boolean;
   begin(reason: string): void;
   /**
    * A replacement worker has taken over: connections move to it as their responses are sent, before the drain begins.
@@ -122,6 +124,9 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
   }
 
   return {
+    get hasBegun() {
+      return began;
+    },
     begin: (reason) => begin(reason, false),
     leave: () => begin('another hub serves in its place', true),
     abandon(reason) {

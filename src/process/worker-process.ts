@@ -207,7 +207,10 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
       [bootFront, frontSocketName(slot)],
       [bootSocket, socketName('hub', slot)],
     ] as const) {
-      const moved = rename(join(runDir, from), join(runDir, to));
+      const moved = rename(join(runDir, from), join(runDir, to)).catch((fault: unknown) => {
+        // A drain that begins during the start closes the listeners, and removes their sockets.
+        if (!drain.hasBegun) throw fault;
+      });
       await runtime.waits.for(moved, { label: 'service-start', owner: to, deadline });
     }
   };

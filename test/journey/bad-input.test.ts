@@ -27,11 +27,15 @@ describe('a start that cannot work', { timeout: 60_000 }, () => {
     rmSync(dir, { recursive: true, force: true });
   });
 
-  async function startWith(text: string, more: readonly string[] = []): Promise<Ran> {
+  async function startWith(
+    text: string,
+    more: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<Ran> {
     const file = join(dir, 'broken.json');
     writeFileSync(file, text);
     const port = String(await freePort());
-    return mcphub(['start', '--config', file, '--data-dir', join(dir, 'data'), '--port', port, ...more]);
+    return mcphub(['start', '--config', file, '--data-dir', join(dir, 'data'), '--port', port, ...more], { env });
   }
 
   test('[A9] a broken configuration exits 78 and names all errors with file and line', async () => {
@@ -56,6 +60,20 @@ describe('a start that cannot work', { timeout: 60_000 }, () => {
     assert.equal(ran.code, 78, ran.stderr);
     assert.match(ran.stderr, /missing\.json/);
     assertNoStack(ran);
+  });
+
+  test('[A9] a sealing secret that cannot be used exits 78 and names the variable', async () => {
+    const empty = join(dir, 'empty-secret');
+    writeFileSync(empty, '\n');
+    for (const [env, said] of [
+      [{ MCPHUB_SECRET: '0'.repeat(64) }, /MCPHUB_SECRET is well known or trivial/],
+      [{ MCPHUB_SECRET_FILE: empty }, /empty-secret is empty/],
+    ] as const) {
+      const ran = await startWith('{"mcpServers":{}}', [], env);
+      assert.equal(ran.code, 78, ran.stderr);
+      assert.match(ran.stderr, said);
+      assertNoStack(ran);
+    }
   });
 
   test('[A9] an unknown command exits 2 and suggests one', async () => {
