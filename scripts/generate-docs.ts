@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { configJsonSchema } from '../src/config/json-schema.ts';
-import { FORMER_NAMES, LIMIT_NAMES, LIMITS } from '../src/config/limits.ts';
+import { FORMER_NAMES, HUB_LIMITS, LIMIT_NAMES, LIMITS } from '../src/config/limits.ts';
 import { quantityText } from '../src/config/quantity.ts';
 import { ERRORS, type ErrorCode, type ErrorRow } from '../src/model/errors.ts';
 
@@ -27,7 +27,7 @@ export function generatedPages(): readonly Page[] {
 
 function limitsPage(): string {
   const rows = LIMIT_NAMES.map((name) => {
-    const { default: standard, unit, min, max, env, why } = LIMITS[name];
+    const { default: standard, unit, min, max, env, why, applies } = LIMITS[name];
     const range = `${quantityText(min, unit)} – ${quantityText(max, unit)}`;
     const former = FORMER_NAMES[name];
     const also = (text: string | undefined): string => (text === undefined ? '' : ` (formerly \`${text}\`)`);
@@ -36,6 +36,7 @@ function limitsPage(): string {
       quantityText(standard, unit),
       range,
       `\`${env}\`${also(former?.env)}`,
+      HUB_LIMITS.has(name) ? `${applies} of the hub` : applies,
       why,
     ];
   });
@@ -46,7 +47,12 @@ function limitsPage(): string {
     'Set one in the configuration file under `limits` (`"silenceMs": "10s"`, `"bodyBytes": "8MiB"`, or plain numbers in ms and bytes), ' +
       'or by its environment variable. A flag wins over the environment, the environment over the file, the file over the default; ' +
       '`mcphub config explain --all` shows every value and where it comes from.',
-    table(['limit', 'default', 'range', 'environment', 'why'], rows),
+    '**applies**: when a change of the file takes effect in a running hub. `live`: for everything that begins afterwards; a ' +
+      'container that holds more than its new maximum takes nothing until it has shrunk, or drops what its rule drops. `reconnect`: for a server when ' +
+      'its next connection opens (`mcphub servers restart`); what clients send is checked against it at once. `restart`: when the workers ' +
+      'are replaced (SIGUSR2); `restart of the hub`: when the hub is stopped and started. Until then the log (`restart-needed`) and ' +
+      '`mcphub status` name the limits that wait. `GET /api/ceilings` shows the values in force in each process.',
+    table(['limit', 'default', 'range', 'environment', 'applies', 'why'], rows),
   ].join('\n\n')}\n`;
 }
 

@@ -6,6 +6,7 @@
 
 import type { LastFailure, UnreadList } from '../relay/relay-messages.ts';
 import type { RequestTotals } from '../runtime/request-counts.ts';
+import type { RestartNeeded } from './restart-needed.ts';
 
 /** Body of every response with status 400 or higher, from the control process and from workers. */
 export interface ErrorAnswer {
@@ -138,6 +139,7 @@ export interface StatusAnswer {
     readonly appliedAtMs: number;
     /** The last refused attempt, when it is newer than the applied one. */
     readonly refused: { readonly atMs: number; readonly errors: readonly string[] } | undefined;
+    readonly restartNeeded: RestartNeeded;
   };
   readonly store: { readonly state: 'ok' | 'failing'; readonly cause: string | undefined };
   /** Revision of the published keys. */
@@ -213,7 +215,12 @@ export interface CeilingAnswer {
 
 /** GET /api/ceilings: per process. */
 export interface CeilingsAnswer {
-  readonly processes: readonly { readonly process: string; readonly ceilings: readonly CeilingAnswer[] }[];
+  readonly processes: readonly {
+    readonly process: string;
+    readonly ceilings: readonly CeilingAnswer[];
+    /** The values of docs/limits.md in force in this process; absent from workers of an older version. */
+    readonly limits?: Readonly<Record<string, number>> | undefined;
+  }[];
   readonly silent: readonly HubFailure[];
 }
 

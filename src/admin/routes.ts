@@ -4,6 +4,7 @@
  * Guarantees: each ends by its deadline; expected failures are `Refusal`s; input is validated before use.
  */
 import { z } from 'zod';
+import { type Limits, limitValues } from '../config/limits.ts';
 import type { Control } from '../control/control.ts';
 import { findBySlugOrName } from '../control/slugs.ts';
 import { HubError } from '../model/errors.ts';
@@ -31,6 +32,7 @@ import type {
 import { type StatusSources, serversFrom, statusFrom } from './status.ts';
 
 export interface RoutesParts extends StatusSources {
+  readonly limits: Limits;
   readonly asker: HubAsker;
 }
 
@@ -75,9 +77,18 @@ export function createRoutes(parts: RoutesParts): Routes {
 
   async function ceilings(deadline: Deadline): Promise<CeilingsAnswer> {
     const question = { method: 'GET', path: '/api/ceilings' } as const;
-    const { answers, failed } = await asker.ask<{ ceilings: CeilingAnswer[] }>(allHubs(), question, deadline);
-    const hubs = answers.map(({ hub, body }) => ({ process: `hub-${hub}`, ceilings: body.ceilings }));
-    return { processes: [{ process: 'control', ceilings: runtime.ceilings.table() }, ...hubs], silent: failed };
+    const { answers, failed } = await asker.ask<{ ceilings: CeilingAnswer[]; limits?: Record<string, number> }>(
+      allHubs(),
+      question,
+      deadline,
+    );
+    const hubs = answers.map(({ hub, body }) => ({
+      process: `hub-${hub}`,
+      ceilings: body.ceilings,
+      limits: body.limits,
+    }));
+    const own = { process: 'control', ceilings: runtime.ceilings.table(), limits: limitValues(parts.limits) };
+    return { processes: [own, ...hubs], silent: failed };
   }
 
   async function restart(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {

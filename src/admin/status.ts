@@ -11,6 +11,7 @@ import { sumOfRequests } from '../runtime/request-counts.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Store } from '../store/store.ts';
 import type { HubAnswer, ServerAnswer, ServerOnHub, StatusAnswer } from './contract.ts';
+import { restartNeeded } from './restart-needed.ts';
 
 export interface StatusSources {
   readonly runtime: Runtime;
@@ -50,7 +51,7 @@ export function statusFrom(sources: StatusSources): StatusAnswer {
     revision: control.publisher.current?.revision ?? 0,
     publishedAtMs: control.publisher.publishedAtMs,
     port: sources.port,
-    config: control.reload.status,
+    config: { ...control.reload.status, restartNeeded: restartNeeded(control.reports.list()) },
     store: { state: failing ? 'failing' : 'ok', cause: failing?.message },
     keysRevision: control.publisher.keysRevision,
     catalogsTooLarge: control.omittedCatalogs,

@@ -5,6 +5,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import type { ReloadAnswer, StatusAnswer, WaitAnswer, WaitsAnswer } from '../admin/contract.ts';
+import type { RestartNeeded } from '../admin/restart-needed.ts';
 import { demandConfirmation } from '../operator/confirmation.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
@@ -27,6 +28,7 @@ export async function status(options: HubOptions): Promise<void> {
   print(
     `configuration ${answer.config.file}${answer.config.refused ? `; a newer version was REFUSED:\n  ${answer.config.refused.errors.join('\n  ')}` : ''}`,
   );
+  for (const line of restartLines(answer.config.restartNeeded)) print(line);
   print(
     `store ${answer.store.state}${answer.store.cause ? ` (${answer.store.cause})` : ''}, snapshot ${answer.revision}`,
   );
@@ -44,6 +46,15 @@ export async function status(options: HubOptions): Promise<void> {
     );
   print('');
   print(serverTable(answer.servers));
+}
+
+function restartLines({ workers, hub }: RestartNeeded = { workers: [], hub: [] }): string[] {
+  const line = (limits: readonly string[], how: string): string[] =>
+    limits.length === 0 ? [] : [`RESTART NEEDED for ${limits.join(', ')}: ${how}`];
+  return [
+    ...line(workers, 'send SIGUSR2 to the hub, which replaces its workers without an interruption'),
+    ...line(hub, 'stop and start the hub'),
+  ];
 }
 
 export async function waits(options: HubOptions): Promise<void> {

@@ -27,6 +27,7 @@ export class CurrentLimits {
   #start: Limits;
   #isProvisional: boolean;
   #configured: Limits;
+  #listeners: readonly (() => void)[] = []; // bounded by: the modules that report what waits for a restart
   #followers: readonly (() => void)[] = []; // bounded by: the modules that must act on a change
 
   constructor(first: Limits, options: CurrentLimitsOptions = {}) {
@@ -49,17 +50,25 @@ export class CurrentLimits {
     return LIMIT_NAMES.filter((name) => this.#keeps.has(name) && this.#configured[name] !== this.#start[name]);
   }
 
-  /** Takes the limits of a newer configuration. Returns false when nothing differs. */
+  /** Takes the limits of a newer configuration. Returns false when nothing in force has changed. */
   adopt(configured: Limits): boolean {
     this.#configured = Object.freeze({ ...configured });
     if (this.#isProvisional) this.#start = this.#configured;
     this.#isProvisional = false;
     const kept = [...this.#keeps].map((name) => [name, this.#start[name]] as const);
     const values = valuesOf(this.#adjust({ ...configured, ...Object.fromEntries(kept) }));
-    if (values.every((value, at) => value === this.#view.values[at])) return false;
-    this.#view.values = values;
-    for (const follower of this.#followers) follower();
-    return true;
+    const isChanged = values.some((value, at) => value !== this.#view.values[at]);
+    if (isChanged) {
+      this.#view.values = values;
+      for (const follower of this.#followers) follower();
+    }
+    for (const listener of this.#listeners) listener();
+    return isChanged;
+  }
+
+  /** Calls `listener` after each configuration, also when nothing in force has changed. It must not throw. */
+  onAdopt(listener: () => void): void {
+    this.#listeners = [...this.#listeners, listener];
   }
 
   /** Calls `follower` after each change, for what cannot read a limit at the time of use. It must not throw. */

@@ -1050,6 +1050,11 @@ export function limitsFrom(values: Readonly<Record<string, number>>): Limits {
   return Object.freeze(limits);
 }
 
+/** Returns a plain copy of the values, of limits that may be accessors of a prototype. */
+export function limitValues(limits: Limits): Readonly<Record<LimitName, number>> {
+  return Object.fromEntries(LIMIT_NAMES.map((name) => [name, limits[name]])) as Record<LimitName, number>;
+}
+
 export function isWithin(name: LimitName, value: number): boolean {
   const { min, max } = LIMITS[name];
   return Number.isFinite(value) && value >= min && value <= max;

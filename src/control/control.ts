@@ -147,7 +147,7 @@ export function createControl(parts: ControlParts): Control {
           }
       },
       sessionRecordReceived: (record) => sessionRecords.add(record),
-      statusesReceived: (slot, servers, requests) => reports.statuses(slot, servers, requests),
+      statusesReceived: (slot, servers, figures) => reports.statuses(slot, servers, figures),
       keysUsed: (ids) => keys.recordUse(ids),
       sessionRecords: () => sessionRecords.all(),
     },

@@ -3,7 +3,7 @@
  */
 
 import type { HubEvent } from '../model/events.ts';
-import type { ReportedStatus } from '../relay/relay-messages.ts';
+import type { ReportedStatus, WorkerFigures } from '../relay/relay-messages.ts';
 import { CappedMap } from '../runtime/capped.ts';
 import type { RequestTotals } from '../runtime/request-counts.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -22,6 +22,8 @@ export interface WorkerReport {
   readonly statuses: readonly ReportedStatus[];
   /** Requests of clients since the worker started; undefined = not reported yet. */
   readonly requests: RequestTotals | undefined;
+  /** Limits that this worker takes with its next start; empty while it is not connected. */
+  readonly awaitingRestart: readonly string[];
   /** Monotonic ms. */
   readonly statusesAtMs: number;
 }
@@ -32,7 +34,7 @@ export interface WorkerReports {
   /** Records that connected workers have been sent this revision. */
   published(revision: number): void;
   receiveEvents(slot: number, facts: readonly HubEvent[]): void;
-  statuses(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
+  statuses(slot: number, servers: readonly ReportedStatus[], figures?: WorkerFigures): void;
   /** Returns reports ordered by slot. */
   list(): readonly WorkerReport[];
 }
@@ -50,6 +52,7 @@ export function createWorkerReports(runtime: Runtime): WorkerReports {
       factsDropped: 0,
       statuses: [],
       requests: undefined,
+      awaitingRestart: [],
       statusesAtMs: runtime.clock.nowMs(),
     };
     reports.set(slot, { ...before, ...what });
@@ -64,9 +67,16 @@ export function createWorkerReports(runtime: Runtime): WorkerReports {
         sinceAtMs: runtime.clock.wallMs(),
         statuses: [],
         requests: undefined,
+        awaitingRestart: [],
       }),
     disconnected: (slot) =>
-      update(slot, { connected: false, sinceAtMs: runtime.clock.wallMs(), statuses: [], requests: undefined }),
+      update(slot, {
+        connected: false,
+        sinceAtMs: runtime.clock.wallMs(),
+        statuses: [],
+        requests: undefined,
+        awaitingRestart: [],
+      }),
     published(revision) {
       for (const { slot, connected } of [...reports.values()]) if (connected) update(slot, { revision });
     },
@@ -75,8 +85,8 @@ export function createWorkerReports(runtime: Runtime): WorkerReports {
       for (const fact of facts) if (fact.type === 'facts-dropped') more += fact.count;
       if (more > 0) update(slot, { factsDropped: (reports.get(slot)?.factsDropped ?? 0) + more });
     },
-    statuses: (slot, servers, requests) =>
-      update(slot, { statuses: servers, requests, statusesAtMs: runtime.clock.nowMs() }),
+    statuses: (slot, servers, { requests, awaitingRestart = [] } = {}) =>
+      update(slot, { statuses: servers, requests, awaitingRestart, statusesAtMs: runtime.clock.nowMs() }),
     list: () => [...reports.values()].sort((a, b) => a.slot - b.slot),
   };
 }

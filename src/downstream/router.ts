@@ -116,7 +116,7 @@ export function createRouter(parts: RouterParts): Handler {
     if (acceptsRead(request, response)) writeJson(response, 200, JSON.stringify(read()), NO_STORE);
   }
   const memoryWaits = (): object => ({ waits: health.waits() });
-  const memoryCeilings = (): object => ({ ceilings: health.ceilings() });
+  const memoryCeilings = (): object => ({ ceilings: health.ceilings(), limits: health.limits() });
 
   /** The last settings and Host header that were accepted: nearly all requests have the same. */
   let fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;

@@ -67,7 +67,7 @@ export function createWorkerSocket(parts: WorkerSocketParts): Handler {
     ['/health', (response) => writeHealth(response, health.summary())],
     ['/api/health', writeAs(() => health.detail())],
     ['/api/waits', writeAs(() => ({ waits: health.waits() }))],
-    ['/api/ceilings', writeAs(() => ({ ceilings: health.ceilings() }))],
+    ['/api/ceilings', writeAs(() => ({ ceilings: health.ceilings(), limits: health.limits() }))],
     ['/servers', writeAs(() => ({ servers: registry.statuses() }))],
   ]);
 

@@ -16,6 +16,7 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
     }),
     overloaded: () => false,
     catalogsTooLarge: () => [],
+    limits: () => ({}),
     counts: () => ({ calls: 4 }),
     ...more,
   };

@@ -29,6 +29,7 @@ export interface HealthSources {
   overloaded(): boolean;
   /** Servers whose lists do not fit in a snapshot. */
   catalogsTooLarge(): readonly CatalogSize[];
+  limits(): Readonly<Record<string, number>>;
   counts(): Readonly<Record<string, number>>;
 }
 
@@ -93,6 +94,8 @@ export interface Health {
   memberDetail(servers: readonly string[]): MemberHealth;
   waits(): readonly WaitRow[];
   ceilings(): readonly ContainerLimitRow[];
+  /** The values of the limits in force. */
+  limits(): Readonly<Record<string, number>>;
 }
 
 export function createHealth(parts: {
@@ -160,5 +163,6 @@ export function createHealth(parts: {
     }),
     waits: () => runtime.waits.table(),
     ceilings: () => runtime.ceilings.table(),
+    limits: sources.limits,
   };
 }

@@ -203,6 +203,8 @@ export type HubEvent =
   | { readonly type: 'control-found' }
   | { readonly type: 'facts-dropped'; readonly count: number }
   | { readonly type: 'config-applied'; readonly file: string; readonly servers: number; readonly revision: number }
+  /** Limits of the configuration in effect that this process takes with its next start only. */
+  | { readonly type: 'restart-needed'; readonly limits: readonly string[] }
   | { readonly type: 'config-refused'; readonly file: string; readonly errors: readonly string[] }
   /** The system no longer reports changes of the configuration's directory; the file is still checked. */
   | { readonly type: 'config-hints-ended'; readonly dir: string; readonly reason: string }

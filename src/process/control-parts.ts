@@ -167,7 +167,7 @@ function adminOf(parts: {
     bornMs: runtime.clock.nowMs(),
   };
   const asker = createHubAsker({ runtime, limits, runDir: places.runDir });
-  const routes = createRoutes({ ...sources, asker });
+  const routes = createRoutes({ ...sources, limits, asker });
   const sockets = {
     operator: socketPath(places.runDir, 'control', 0),
     workers: join(places.runDir, WORKERS_SOCKET),

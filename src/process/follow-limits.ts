@@ -1,5 +1,5 @@
 /**
- * Makes the containers of a process follow its limits.
+ * Makes the containers of a process follow its limits, and reports those that wait for a restart.
  */
 import type { CurrentLimits } from '../config/current-limits.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -15,5 +15,16 @@ export function followLimits(runtime: Runtime, currentLimits: CurrentLimits): vo
     runtime.scope.run('shrink containers', () =>
       inTurns(runtime.ceilings.shrinkSteps(), runtime, { owner: 'containers' }),
     );
+  });
+}
+
+/** Publishes the limits that wait for a restart of this process, whenever others do than before. */
+export function reportAwaitingRestart(runtime: Runtime, currentLimits: CurrentLimits): void {
+  let reported = '';
+  currentLimits.onAdopt(() => {
+    const limits = currentLimits.awaitingRestart;
+    const names = limits.join();
+    if (names !== '' && names !== reported) runtime.bus.publish({ type: 'restart-needed', limits });
+    reported = names;
   });
 }

@@ -15,6 +15,7 @@ function rig() {
     relay: { sendStatuses: (statuses) => sent.push(statuses), sendUsedKeys: (ids) => used.push(ids) },
     statuses: () => [],
     requests: () => new RequestCounts().totals(),
+    awaitingRestart: () => [],
     takeUsedKeys: () => keys.splice(0),
   });
   return {

@@ -29,6 +29,7 @@ export function reportStates(parts: {
   readonly relay: Pick<RelayClient, 'sendStatuses' | 'sendUsedKeys'>;
   readonly statuses: () => readonly ServerStatus[];
   readonly requests: () => RequestTotals;
+  readonly awaitingRestart: () => readonly string[];
   readonly takeUsedKeys: () => readonly string[];
 }): void {
   const { runtime, relay } = parts;
@@ -37,7 +38,7 @@ export function reportStates(parts: {
   function report(): void {
     pending?.[Symbol.dispose]();
     pending = undefined;
-    relay.sendStatuses(parts.statuses(), parts.requests());
+    relay.sendStatuses(parts.statuses(), parts.requests(), parts.awaitingRestart());
   }
 
   runtime.bus.listen((event) => {

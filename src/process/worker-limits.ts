@@ -11,7 +11,7 @@ import type { SupervisorMessage } from '../model/supervisor-messages.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { envLimits } from './env-limits.ts';
-import { followLimits } from './follow-limits.ts';
+import { followLimits, reportAwaitingRestart } from './follow-limits.ts';
 
 /** Open descriptors of a worker with a few servers, besides connections (48, measured). */
 const OWN_DESCRIPTORS = 56;
@@ -39,6 +39,7 @@ export async function workerLimits(start: WorkerStart, deadline: Deadline): Prom
     }),
   });
   followLimits(runtime, currentLimits);
+  reportAwaitingRestart(runtime, currentLimits);
   return currentLimits;
 }
 

@@ -17,7 +17,7 @@ import { everybodyOf } from '../call/updates.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { buildListingInTurns } from '../catalog/listing.ts';
 import type { CurrentLimits } from '../config/current-limits.ts';
-import { limitsFrom } from '../config/limits.ts';
+import { limitsFrom, limitValues } from '../config/limits.ts';
 import { Bodies } from '../downstream/bodies.ts';
 import { createEndpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
@@ -227,6 +227,7 @@ export function createWorkerParts(options: WorkerPartsOptions): WorkerParts {
       publicServers: () => registry.statuses().map(publicStatus),
       controlConnected: options.controlConnected,
       snapshotRevision: () => snapshots.current.revision,
+      limits: () => limitValues(limits),
       catalogsTooLarge: () => snapshots.current.catalogsTooLarge ?? [],
       keys: () => ({ revision: snapshots.current.keysRevision, ageMs: options.keysAgeMs() }),
       gauges: () => ({ ...options.gauges(), active: process.getActiveResourcesInfo().length, pressure: pressure() }),

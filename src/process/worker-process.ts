@@ -225,6 +225,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     ...{ runtime, relay },
     statuses: () => parts.registry.statuses(),
     requests: () => parts.front.counts(),
+    awaitingRestart: () => currentLimits.awaitingRestart,
     takeUsedKeys: () => parts.takeUsedKeys(),
   });
   if (isReplacement) {

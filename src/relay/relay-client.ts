@@ -46,7 +46,7 @@ export interface RelayClient extends Service {
   sendFact(fact: HubEvent): void;
   sendSessionRecord(record: SessionRecord): void;
   /** Sends the statuses of all servers of this worker, and its requests, after each change; only the newest report is kept. */
-  sendStatuses(servers: readonly ReportedStatus[], requests?: RequestTotals): void;
+  sendStatuses(servers: readonly ReportedStatus[], requests?: RequestTotals, awaitingRestart?: readonly string[]): void;
   /** Records used keys; sent once a minute. */
   sendUsedKeys(keyIds: readonly string[]): void;
 }
@@ -269,8 +269,8 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
       unsentRecords.set(owner, record.id, true);
       flush();
     },
-    sendStatuses(servers, requests) {
-      statuses = { t: 'statuses', servers, requests };
+    sendStatuses(servers, requests, awaitingRestart) {
+      statuses = { t: 'statuses', servers, requests, awaitingRestart };
       hasUnsentStatuses = true;
       flush();
     },

@@ -110,13 +110,20 @@ export type WorkerMessage =
   | { readonly t: 'listing'; readonly listing: Listing }
   | { readonly t: 'facts'; readonly facts: readonly HubEvent[] }
   | ({ readonly t: 'mark' } & SessionRecord)
-  /** `requests`: counts of client requests; absent from workers of an older version. */
+  /**
+   * `requests`: counts of client requests. `awaitingRestart`: limits that this worker takes with its next start. Both
+   * are absent from workers of an older version.
+   */
   | {
       readonly t: 'statuses';
       readonly servers: readonly ReportedStatus[];
       readonly requests?: RequestTotals | undefined;
+      readonly awaitingRestart?: readonly string[] | undefined;
     }
   | { readonly t: 'used'; readonly keyIds: readonly string[] };
+
+/** What a worker reports beside the states of its servers. */
+export type WorkerFigures = Pick<WorkerMessage & { t: 'statuses' }, 'requests' | 'awaitingRestart'>;
 
 export type ControlMessage =
   /** Head of a snapshot: everything but lists and names. `catalogs`: servers whose lists or names follow. */

@@ -10,7 +10,6 @@ import { HubError } from '../model/errors.ts';
 import type { HubEvent } from '../model/events.ts';
 import { type Listing, type Snapshot, wholeListing } from '../model/snapshot.ts';
 import { CappedMap } from '../runtime/capped.ts';
-import type { RequestTotals } from '../runtime/request-counts.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Service } from '../runtime/service.ts';
 import { PacedLineReader } from './_paced-line-reader.ts';
@@ -23,6 +22,7 @@ import {
   parseMessage,
   type ReportedStatus,
   type SessionRecord,
+  type WorkerFigures,
   type WorkerMessage,
 } from './relay-messages.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
@@ -37,7 +37,7 @@ export interface RelayHandlers {
   listingReceived(slot: number, listing: Listing): void;
   factsReceived(slot: number, facts: readonly HubEvent[]): void;
   sessionRecordReceived(record: SessionRecord): void;
-  statusesReceived(slot: number, servers: readonly ReportedStatus[], requests?: RequestTotals): void;
+  statusesReceived(slot: number, servers: readonly ReportedStatus[], figures?: WorkerFigures): void;
   keysUsed(keyIds: readonly string[]): void;
   /** Returns the records to send to a worker that connects. */
   sessionRecords(): readonly SessionRecord[];
@@ -108,7 +108,7 @@ export function createRelayServer(parts: {
     else if (message.t === 'statuses') {
       // A draining worker still reports its servers, but its replacement reports for the slot.
       if (newestOfSlot(connection.slot) === connection)
-        handlers.statusesReceived(connection.slot, message.servers, message.requests);
+        handlers.statusesReceived(connection.slot, message.servers, message);
     } else if (message.t === 'used') handlers.keysUsed(message.keyIds);
   }
 

@@ -378,6 +378,11 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     msg: (f) => `${f.file} applied: ${f.servers} servers, revision ${f.revision}${f.servers > 0 ? '' : NO_SERVERS}`,
     fields: (f) => ({ file: f.file, servers: f.servers, revision: f.revision }),
   },
+  'restart-needed': {
+    level: 'warn',
+    msg: (f) => `configuration changed, restart needed for ${f.limits.join(', ')} (docs/limits.md says of what)`,
+    fields: (f) => ({ limits: f.limits }),
+  },
   'config-refused': {
     level: 'error',
     msg: (f) => `${f.file} refused: ${masked(f.errors.join('; '))}`,

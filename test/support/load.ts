@@ -135,7 +135,17 @@ export class Client {
 /** What a hub says on its private socket, parsed; undefined = no answer in time. */
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
 export function askHub(hub: RunningHub, path: string, slot = 1): Promise<any> {
-  const socketPath = join(runDirFor(hub.dataDir), `hub-${slot}.sock`);
+  return askSocket(hub, `hub-${slot}.sock`, path);
+}
+
+/** What control says to the operator, as `askHub`. */
+// biome-ignore lint/suspicious/noExplicitAny: answers are looked into by the tests
+export function askControl(hub: RunningHub, path: string): Promise<any> {
+  return askSocket(hub, 'control.sock', path);
+}
+
+function askSocket(hub: RunningHub, name: string, path: string): Promise<unknown> {
+  const socketPath = join(runDirFor(hub.dataDir), name);
   return new Promise((done) => {
     const asked = get({ socketPath, path, agent: false, timeout: 3000 }, (answer) => {
       let text = '';
