@@ -7,7 +7,12 @@ import { join } from 'node:path';
 import type { Limits } from '../config/limits.ts';
 import { HubError } from '../model/errors.ts';
 import { socketName } from '../model/supervisor-messages.ts';
-import { requestUnixSocket, type UnixSocketRequest, type UnixSocketResponse } from '../net/unix-socket-request.ts';
+import {
+  isAbsent,
+  requestUnixSocket,
+  type UnixSocketRequest,
+  type UnixSocketResponse,
+} from '../net/unix-socket-request.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { HubFailure } from './contract.ts';
@@ -69,7 +74,6 @@ function wordsFor(fault: unknown, askMs: number): string {
   if (fault instanceof HubError) {
     return fault.code === 'wait-expired' ? `did not answer within ${askMs} ms` : fault.message;
   }
-  const code = (fault as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT' || code === 'ECONNREFUSED') return 'is not running';
+  if (isAbsent(fault)) return 'is not running';
   return fault instanceof Error ? fault.message : String(fault);
 }

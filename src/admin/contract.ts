@@ -4,7 +4,7 @@
  * whole key, and only in the response that created it.
  */
 
-import type { LastFailure, UnreadList } from '../relay/relay-messages.ts';
+import type { ReportedStatus } from '../relay/relay-messages.ts';
 import type { RequestTotals } from '../runtime/request-counts.ts';
 import type { RestartNeeded } from './restart-needed.ts';
 
@@ -45,41 +45,9 @@ export interface HubAnswer {
   readonly clientRequests: RequestTotals | undefined;
 }
 
-/** One server as one worker reports it. */
-export interface ServerOnHub {
+/** One server as one worker reports it; `sinceMs` and `retryMs` as of the response. */
+export interface ServerOnHub extends Omit<ReportedStatus, 'server' | 'name' | 'transport'> {
   readonly hub: number;
-  readonly state: string;
-  readonly phase: string | undefined;
-  /** Why it is not ready, in one sentence. */
-  readonly cause: string | undefined;
-  readonly code: string | undefined;
-  /** The reference that clients get instead of the cause; the log has the same. */
-  readonly reference?: string | undefined;
-  /** Time in ms since it entered this state. */
-  readonly sinceMs: number;
-  readonly retryMs: number | undefined;
-  readonly tools: number;
-  readonly inFlight: number;
-  readonly queued: number;
-  readonly calls: number;
-  readonly failures: number;
-  readonly restarts: number;
-  /** Number of consecutive early exits of its child process; absent when it is not in a crash loop. */
-  readonly crashLoop?: number | undefined;
-  readonly pid: number | undefined;
-  readonly serverInfo: string | undefined;
-  readonly protocolVersion: string | undefined;
-  readonly silenceMs: number;
-  /** Lists that were not read, or not completely, although it is ready; absent when all were. */
-  readonly unread?: readonly UnreadList[] | undefined;
-  /** Set when it declares no tools, prompts or resources; absent when it does, or is not ready. */
-  readonly declaresNothing?: true | undefined;
-  /** Set when no cancellations are sent to it, because they have ended its process. */
-  readonly withholdsCancels?: true | undefined;
-  /** Peculiarities of this server that the hub has detected; absent when there are none. */
-  readonly notes?: readonly string[] | undefined;
-  /** The last call that failed at this server; absent when none has. */
-  readonly lastFailure?: LastFailure | undefined;
 }
 
 /** One configured server. */

@@ -1,14 +1,16 @@
 /**
  * Sends one request to another process of this hub over its private unix socket.
- * Guarantees: the request has no body; settles by `deadline`, and the connection is closed then; reads at most
+ * Guarantees: settles by `deadline`, and the connection is closed then; reads at most
  * `maxBytes` of the response.
  */
 import { request } from 'node:http';
 import type { Deadline } from '../runtime/deadline.ts';
 
 export interface UnixSocketRequest {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
+  /** JSON text; default no body. */
+  readonly body?: string | undefined;
 }
 
 export interface UnixSocketResponse {
@@ -22,11 +24,15 @@ export interface UnixSocketResponse {
  */
 export function requestUnixSocket(
   socketPath: string,
-  { method, path }: UnixSocketRequest,
+  { method, path, body = '' }: UnixSocketRequest,
   { deadline, maxBytes }: { readonly deadline: Deadline; readonly maxBytes: number },
 ): Promise<UnixSocketResponse> {
   return new Promise((resolve, reject) => {
-    const headers = { host: 'localhost', 'content-length': 0 };
+    const headers = {
+      host: 'localhost',
+      'content-length': Buffer.byteLength(body),
+      ...(body === '' ? {} : { 'content-type': 'application/json' }),
+    };
     const sent = request({ socketPath, method, path, headers, agent: false });
     deadline.onEnd(() => void sent.destroy());
     sent.on('error', reject);
@@ -43,7 +49,7 @@ export function requestUnixSocket(
         resolve({ status: response.statusCode ?? 500, text: Buffer.concat(chunks).toString('utf8') }),
       );
     });
-    sent.end();
+    sent.end(body);
   });
 }
 

@@ -4,14 +4,14 @@
  * or belongs to another user.
  */
 import { statSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import type { ErrorAnswer } from '../admin/contract.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { HubError } from '../model/errors.ts';
 import { socketName } from '../model/supervisor-messages.ts';
-import { createRuntime, type Runtime } from '../runtime/runtime.ts';
+import { isAbsent, requestUnixSocket, type UnixSocketResponse } from '../net/unix-socket-request.ts';
+import { createRuntime } from '../runtime/runtime.ts';
 import { CliFailure, EXIT } from './exit.ts';
 
 const ANSWER_BYTES = 64 * 1024 * 1024;
@@ -76,65 +76,32 @@ export function bodyOf<T>(asked: Asked): T {
 async function ask(socketPath: string, address: HubAddress, question: Question): Promise<Asked> {
   const runtime = createRuntime();
   using deadline = runtime.deadline(question.timeoutMs);
+  const { method = 'GET', path, body } = question;
+  const request = { method, path, body: body === undefined ? undefined : JSON.stringify(body) };
   try {
-    return await runtime.waits.for(
-      exchange(runtime, socketPath, question, (stop) => deadline.onEnd(stop)),
-      { label: 'hub-ask', owner: question.path, deadline },
-    );
+    const answer = requestUnixSocket(socketPath, request, { deadline, maxBytes: ANSWER_BYTES });
+    return askedFrom(await runtime.waits.for(answer, { label: 'hub-ask', owner: path, deadline }));
   } catch (fault) {
     throw failureFrom(fault, address, question);
   }
 }
 
-function exchange(
-  _kernel: Runtime,
-  socketPath: string,
-  question: Question,
-  onEnd: (stop: () => void) => void,
-): Promise<Asked> {
-  return new Promise((resolve, reject) => {
-    const payload = question.body === undefined ? '' : JSON.stringify(question.body);
-    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) };
-    const sent = httpRequest({
-      socketPath,
-      path: question.path,
-      method: question.method ?? 'GET',
-      headers: { host: 'localhost', ...headers },
-      agent: false,
-    });
-    onEnd(() => sent.destroy());
-    sent.on('error', reject);
-    sent.on('response', (answer) => {
-      const chunks: Buffer[] = []; // bounded by: ANSWER_BYTES
-      let bytes = 0;
-      answer.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > ANSWER_BYTES) answer.destroy(new Error('the answer is too large'));
-        else chunks.push(chunk);
-      });
-      answer.on('error', reject);
-      answer.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
-        try {
-          resolve({ status: answer.statusCode ?? 0, body: text === '' ? undefined : JSON.parse(text) });
-        } catch (cause) {
-          reject(new HubError('internal', { message: 'the hub’s answer is not JSON', cause }));
-        }
-      });
-    });
-    sent.end(payload);
-  });
+function askedFrom({ status, text }: UnixSocketResponse): Asked {
+  try {
+    return { status, body: text === '' ? undefined : JSON.parse(text) };
+  } catch (cause) {
+    throw new HubError('internal', { message: 'the hub’s answer is not JSON', cause });
+  }
 }
 
 function failureFrom(fault: unknown, address: HubAddress, question: Question): CliFailure {
-  const code = (fault as NodeJS.ErrnoException).code;
-  if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+  if (isAbsent(fault)) {
     return new CliFailure(
       EXIT.unreachable,
       `No hub is running on the data directory ${address.dataDir}. Start one with \`mcphub start\`, or pass another with --data-dir.`,
     );
   }
-  if (code === 'EACCES')
+  if ((fault as NodeJS.ErrnoException).code === 'EACCES')
     return new CliFailure(EXIT.auth, `The hub on ${address.dataDir} belongs to another user of this machine.`);
   if (fault instanceof HubError && fault.code === 'wait-expired') {
     return new CliFailure(

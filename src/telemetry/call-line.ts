@@ -1,6 +1,6 @@
 /**
  * Builds the log line of an answered call by hand, because one is written per request and microseconds count.
- * Guarantees: the same fields in the same form as pino; valid JSON for any texts.
+ * Guarantees: the same fields in the same form as the other lines (`log.ts`); valid JSON for any texts.
  */
 
 import type { HubEvent } from '../model/events.ts';

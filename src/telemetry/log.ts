@@ -1,11 +1,10 @@
 /**
- * Writes events as log lines: JSON by pino, or short lines for people at a terminal. `sink.ts` writes to the
+ * Writes events as log lines: JSON in the format of pino, or short lines for people at a terminal. `sink.ts` writes to the
  * descriptor, `event-lines.ts` defines the texts.
  * Guarantees: one line per event, one JSON object per line; repeated warnings are counted instead of written; control
  * characters and characters that change the text direction never reach a terminal, in JSON lines either. The line of an
  * answered call is built by hand, because it is the hot path.
  */
-import { type Logger, pino } from 'pino';
 import type { HubEvent } from '../model/events.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { callLine } from './call-line.ts';
@@ -47,7 +46,6 @@ export function createLog(options: LogOptions): Log {
   const { runtime, write, person, base } = options;
   const least = RANK[options.level];
   const repeats = new Repeats<HubEvent>(runtime.clock, runtime.ceilings);
-  const logger = pinoOver(options, write);
   const fast = callLine(runtime.clock, { service: 'mcphub', ...base });
 
   function say(fact: HubEvent, line: RequestPipeline, leftOut: number): void {
@@ -55,7 +53,7 @@ export function createLog(options: LogOptions): Log {
     const { level, msg } = line;
     if (person)
       write(terminalLine({ level, msg, fields, role: base.role, atMs: runtime.clock.wallMs() }, person.colour));
-    else logger[level]({ event: fact.type, ...fields }, msg);
+    else write(jsonLine(options, { level, msg, fields: { event: fact.type, ...fields } }));
   }
 
   return {
@@ -74,14 +72,10 @@ export function createLog(options: LogOptions): Log {
       say(fact, line, 0);
     },
     render(fact) {
-      let text = '';
       const { level, msg, fields } = lineOf(fact);
       if (person)
         return terminalLine({ level, msg, fields, role: base.role, atMs: runtime.clock.wallMs() }, person.colour);
-      pinoOver({ ...options, level: 'debug' }, (line) => {
-        text = line;
-      })[level]({ event: fact.type, ...fields }, msg);
-      return text;
+      return jsonLine(options, { level, msg, fields: { event: fact.type, ...fields } });
     },
     sweep() {
       repeats.sweep((last, count) => say(last, lineOf(last), count));
@@ -89,16 +83,8 @@ export function createLog(options: LogOptions): Log {
   };
 }
 
-function pinoOver({ runtime, level, base }: LogOptions, write: (line: string) => void): Logger {
-  return pino(
-    {
-      level,
-      base: { service: 'mcphub', ...base },
-      timestamp: () => `,"time":"${new Date(runtime.clock.wallMs()).toISOString()}"`,
-      // The text is already masked and cut.
-      serializers: { err: (err: unknown) => err },
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    { write: (line: string) => write(printableJson(line)) },
-  );
+/** Returns the line of an event, whose texts are masked and cut already, with its newline. */
+function jsonLine({ runtime, base }: LogOptions, { level, msg, fields }: RequestPipeline): string {
+  const time = new Date(runtime.clock.wallMs()).toISOString();
+  return printableJson(`${JSON.stringify({ level, time, service: 'mcphub', ...base, ...fields, msg })}\n`);
 }

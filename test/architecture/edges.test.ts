@@ -16,11 +16,7 @@ const EDGES: readonly Edge[] = [
   edge('runtime/clock.ts', ['timers'], 'the one door to the runtime’s timers'),
   edge('runtime/process-stat.ts', ['outside', 'sync'], 'reads /proc, which does not block'),
   edge('runtime/sweep.ts', ['outside', 'timers'], 'reads /proc; the supervisor sweeps with it, and has no kernel'),
-  edge(
-    'operator/hub-request.ts',
-    ['outside', 'sync'],
-    'asks the running hub over its private socket, once it has looked whose that is',
-  ),
+  edge('operator/hub-request.ts', ['outside', 'sync'], 'looks whose the private socket of the hub is before it asks'),
   edge('chaos/_fault-servers.ts', ['outside'], 'starts fault servers'),
   edge('chaos/_load.ts', ['outside', 'timers'], 'a client of the sandbox, with its pace'),
   edge(

@@ -51,13 +51,7 @@ const SENDERS: readonly Sender[] = [
     'net/unix-socket-request.ts',
     'its own requests',
     ONWARD,
-    'net/unix-socket-request.ts sends GET and POST without a body',
-  ),
-  sender(
-    'operator/hub-request.ts',
-    'its own requests',
-    ONWARD,
-    'operator/hub-request.ts sends every method with a length',
+    'net/unix-socket-request.ts sends every method with a length',
   ),
   sender('chaos/_load.ts', 'its own requests', ONWARD, 'chaos/_load.ts sends its calls with a length'),
   sender(

@@ -211,7 +211,7 @@ test('upstream/transport/peer/forward.ts sends each message as one POST with a l
   await transport.stop(runtime.deadline(1000));
 });
 
-test('net/unix-socket-request.ts sends GET and POST without a body', async () => {
+test('net/unix-socket-request.ts asks workers without a body', async () => {
   const runDir = mkdtempSync(join(dir, 'ask-'));
   await using hub = await startRecorder(join(runDir, 'hub-1.sock'));
   const asker = createHubAsker({ runtime, limits, runDir });
@@ -221,7 +221,7 @@ test('net/unix-socket-request.ts sends GET and POST without a body', async () =>
   assert.ok(hub.requests().every(({ body, headers }) => body === '' && headers['content-length'] === '0'));
 });
 
-test('operator/hub-request.ts sends every method with a length', async () => {
+test('net/unix-socket-request.ts sends every method with a length', async () => {
   await using control = await startRecorder(join(dir, 'run', 'control.sock'));
   const address = { dataDir: dir, runDir: join(dir, 'run') };
   for (const method of ['GET', 'POST', 'DELETE'] as const)
