@@ -51,17 +51,13 @@ export function listen(
   if (view === undefined) return new Refusal('not-found');
   const session = createEphemeralSession(
     {
-      ...{
-        principal: caller.principal,
-        owner: caller.owner,
-        path: sealedPath(viewKey(caller.viewName)),
-        version: VERSION_2026,
-      },
-      ...{
-        clientName: requestMeta.clientName,
-        clientVersion: requestMeta.clientVersion,
-        capabilityBits: requestMeta.capabilityBits,
-      },
+      principal: caller.principal,
+      owner: caller.owner,
+      path: sealedPath(viewKey(caller.viewName)),
+      version: VERSION_2026,
+      clientName: requestMeta.clientName,
+      clientVersion: requestMeta.clientVersion,
+      capabilityBits: requestMeta.capabilityBits,
     },
     parts.runtime.clock.wallMs(),
   );

@@ -81,7 +81,8 @@ export function createSuspendedCalls(
       sessionConnection = undefined;
     };
     const park = new SuspendedCallStore({
-      ...{ runtime, askUserMs: limits.askUserMs },
+      runtime,
+      askUserMs: limits.askUserMs,
       ask(questions, round) {
         if (!waiting.has(id) && !waiting.set(call.owner, id, park))
           return waiting.size < waiting.max
@@ -102,7 +103,11 @@ export function createSuspendedCalls(
       const mine = connectionFor(call, server, bits);
       sessionConnection = `${server}\n${mine}`;
       return {
-        ...{ id: mine, access: call, share: call.owner, isStateless: true, capabilityBits: bits },
+        id: mine,
+        access: call,
+        share: call.owner,
+        isStateless: true,
+        capabilityBits: bits,
         logLevel: () => call.incoming.requestMeta?.logLevel,
         subscriptions: () => [],
         isHeard: () => false,

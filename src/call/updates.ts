@@ -91,7 +91,9 @@ export function connectionOwnerOf(
   const { sessions, preferences, questions } = parts;
   const { random: id, capabilityBits } = session;
   return {
-    ...{ id, access, share: session.owner },
+    id,
+    access,
+    share: session.owner,
     capabilityBits,
     logLevel: () => preferences.level(id),
     subscriptions: (server) => preferences.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),

@@ -170,7 +170,8 @@ function readProcess(raw: RawLaunch, { path, rules, context }: Reading): Process
     rules.problems.warning([...path, 'args', label], message, 'a label that does not begin with mcphub.');
   }
   return {
-    ...{ command, args },
+    command,
+    args,
     env: readEnvironment(raw.env, [...path, 'env'], rules),
     cwd: directoryFrom(raw.cwd === undefined ? '' : readText(raw.cwd, [...path, 'cwd'], rules), context.file),
   };

@@ -165,7 +165,9 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     const session = pipeline.findSession(context, caller);
     if (session === undefined || isRefusal(session)) return false;
     peers.pass(request, response, {
-      ...{ slot, owner: caller.owner, access: caller },
+      slot,
+      owner: caller.owner,
+      access: caller,
       body: envelope.bytes,
       // The worker that sent the request has exited with its call: the answer is accepted and dropped.
       away: () => void response.writeHead(202, { 'content-length': 0 }).end(),

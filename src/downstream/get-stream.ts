@@ -138,7 +138,9 @@ export function createGetStream(
       return resumed.isCall ? goOn(opening, lost) : stand(opening, lost);
     }
     peers.pass(request, response, {
-      ...{ slot: resumed.slot, owner: session.owner, access: caller },
+      slot: resumed.slot,
+      owner: session.owner,
+      access: caller,
       body: undefined,
       away: () => tellLost(opening, resumed.idRaw),
     });

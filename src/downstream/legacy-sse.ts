@@ -212,7 +212,9 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
           writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
         if (isElsewhere)
           return peers.pass(request, response, {
-            ...{ slot: Number(owner), owner: authorized.caller.owner, access: authorized.caller },
+            slot: Number(owner),
+            owner: authorized.caller.owner,
+            access: authorized.caller,
             body,
             away: unknown,
           });

@@ -15,15 +15,16 @@ import type { Deadline } from '../runtime/deadline.ts';
 import { RequestCounts, type RequestTotals } from '../runtime/request-counts.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { Connection, type ConnectionParts } from './connection.ts';
+import { ConnectionRefusals } from './connection-refusals.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { pageHeaders } from './cors.ts';
 import { followTimeouts } from './follow-timeouts.ts';
-import { guardCallback, guardEmitter, guardedClasses, type HttpClasses } from './guarded-http.ts';
+import { guardCallback, guardEmitter, type HttpClasses } from './guarded-http.ts';
 import { watchHalfClosed } from './half-closed.ts';
 import { refuseRequest } from './http-answer.ts';
-import { createResponseClass } from './http-response.ts';
+import { createHttpClasses } from './http-classes.ts';
 import type { Pacing } from './pacing.ts';
-import { answerTo, BUSY, NO_PROXY, type RawAnswer } from './raw-answer.ts';
+import { answerTo, NO_PROXY } from './raw-answer.ts';
 import { ReadPacing } from './read-pacing.ts';
 import type { RefusalTraces } from './refusal-trace.ts';
 import type { Handler } from './router.ts';
@@ -33,8 +34,6 @@ import { watchUnreachableClients } from './unreachable-clients.ts';
 /** Interval at which slow headers and bodies are checked, ms. */
 const CHECK_MS = 500;
 const MAX_HEADER_BYTES = 16_384;
-/** Connections that get a 503 at the same time; others are closed without an answer. */
-const BEING_REFUSED = 256;
 
 export type Where = { readonly port: number; readonly host: string } | { readonly path: string };
 
@@ -73,32 +72,22 @@ export interface ListenerParts {
   readonly classes?: HttpClasses;
 }
 
-/**
- * Creates the classes of requests and responses, once for a process: with classes for each listener, all code that
- * handles requests would see several hidden classes and be slower.
- */
-export function createHttpClasses({
-  runtime,
-  limits,
-  slowReaders,
-  traces,
-}: Pick<ListenerParts, 'runtime' | 'limits' | 'slowReaders' | 'traces'>): HttpClasses {
-  const Response = createResponseClass({ runtime, limits });
-  return guardedClasses(runtime, Response, (response) => slowReaders.watch(response), traces?.refused);
-}
-
 export function createListener(parts: ListenerParts): Listener {
   const { runtime, limits, handler, pacing, traces, classes = createHttpClasses(parts) } = parts;
+  const counts = new RequestCounts();
+  const refusals = new ConnectionRefusals({ runtime, limits, counts, traces });
   const connections = new ConnectionTable({
-    ...{ runtime, limits, name: parts.name, proxies: parts.proxies },
+    runtime,
+    limits,
+    name: parts.name,
+    proxies: parts.proxies,
     close(socket, isNew) {
       forget(socket);
       // A client reopens a kept connection that was closed; a new connection gets the reason.
-      if (isNew) refuse(socket);
+      if (isNew) refusals.refuse(socket);
       else socket.destroy();
     },
   });
-  const refused = new Set<Socket>(); // bounded by: BEING_REFUSED
   const server = createServer({
     connectionsCheckingInterval: CHECK_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
@@ -116,7 +105,6 @@ export function createListener(parts: ListenerParts): Listener {
   // A client may close its half and wait for the answer.
   Object.assign(server, { httpAllowHalfOpen: true });
   let closing = false;
-  const counts = new RequestCounts();
   const open = new Map<Socket, Connection>(); // bounded by: connections
   const paced = parts.pacesReads ? pacing : undefined;
   paced?.paceReads(new ReadPacing({ limits, connections: open, ownerOf: (socket) => connections.ownerOf(socket) }));
@@ -151,37 +139,8 @@ export function createListener(parts: ListenerParts): Listener {
     open.delete(socket);
   }
 
-  /** Answers 503 and closes in stages, so that a client that is sending sees the answer. */
-  function refuse(socket: Socket): void {
-    traces?.unreadable(socket.remoteAddress ?? '', BUSY.refusal);
-    if (refused.size >= BEING_REFUSED) return void socket.destroy();
-    counts.rejected += 1;
-    refused.add(socket);
-    answerAndClose(socket, BUSY.text(), () => refused.delete(socket));
-  }
-
-  /** Answers and closes in stages: a client that keeps its half open does not keep the connection. */
-  function answerAndClose(socket: Socket, text: string, closed: () => void = () => {}): void {
-    socket.end(text, 'latin1');
-    const end = runtime.wheel.add(runtime.clock.nowMs() + limits.discardMs, () => socket.destroy());
-    socket.once(
-      'close',
-      guardCallback(runtime, socket, () => {
-        runtime.wheel.remove(end);
-        closed();
-      }),
-    );
-  }
-
-  /** Answers a request that Node has not handed over, or whose body it could not read. */
-  function refuseUnread(socket: Socket, answer: RawAnswer, request?: IncomingMessage): void {
-    counts.rejected += 1;
-    traces?.unreadable(socket.remoteAddress ?? '', answer.refusal);
-    answerAndClose(socket, answer.text(request ? pagesOf(request) : []));
-  }
-
   server.on('connection', (socket: Socket) => {
-    if (!connections.admit(socket)) return refuse(socket);
+    if (!connections.admit(socket)) return refusals.refuse(socket);
     open.set(socket, new Connection(socket, requests));
     if (paced)
       socket.on(
@@ -208,12 +167,12 @@ export function createListener(parts: ListenerParts): Listener {
     // Nothing may be written into an open response, nor in place of a later one.
     if (response && (response.headersSent || response.req.complete)) return socket.destroy();
     if (fault.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
-    refuseUnread(socket as Socket, answerTo(fault.code), response?.req);
+    refusals.refuseUnread(socket as Socket, answerTo(fault.code), response && pagesOf(response.req));
   });
   // Without a listener Node closes the connection of a CONNECT without an answer.
   server.on('connect', (request, socket) => {
     if (open.get(socket as Socket)?.open || !socket.writable) return socket.destroy();
-    refuseUnread(socket as Socket, NO_PROXY, request);
+    refusals.refuseUnread(socket as Socket, NO_PROXY, pagesOf(request));
   });
   const refuseHeaders: Handler = (request, response) => {
     // A header that announces a body may have been dropped.

@@ -75,7 +75,9 @@ export function createStateless(parts: StatelessParts): Stateless {
       'The worker that held this call has exited. Start the call again.',
     );
     peers.pass(request, response, {
-      ...{ slot: holder, owner: authorized.caller.owner, access: authorized.caller },
+      slot: holder,
+      owner: authorized.caller.owner,
+      access: authorized.caller,
       body: envelope.bytes,
       away: () => writeRefusal(response, gone, idRaw, request),
     });

@@ -120,7 +120,13 @@ export function createEgress(options: EgressOptions): Egress {
       if (url.protocol === 'https:' || proxy?.secure) authorities.refresh();
       const connectorFor = (secure: boolean): Connector =>
         new Connector({
-          ...{ runtime, owner, lookup: resolver.lookup, addresses, authorities, secure, proxy },
+          runtime,
+          owner,
+          lookup: resolver.lookup,
+          addresses,
+          authorities,
+          secure,
+          proxy,
           connectMs: limits.connectMs,
           host: bareHost(url),
           port: portOf(url),
@@ -177,7 +183,13 @@ class ServerPool implements EgressPool {
     this.headers =
       this.#absolutePaths && proxy?.authorization !== undefined ? ['proxy-authorization', proxy.authorization] : [];
     this.#pool = new HttpPool({
-      ...{ runtime, owner, connections, host: url.host, connector, moved, decoding },
+      runtime,
+      owner,
+      connections,
+      host: url.host,
+      connector,
+      moved,
+      decoding,
       cookies: new CookieJar(url, runtime.clock),
       movedPath: (path, location) => this.#movedPath(path, location),
     });

@@ -188,8 +188,15 @@ function beatOf(runtime: Runtime): (connections: number) => Heartbeat {
     const loopMaxMs = Math.round(loop.max / 1e6);
     loop.reset();
     return {
-      ...{ pid: process.pid, rssBytes: rss, heapBytes: heapUsed, loopMaxMs },
-      ...{ calls: 0, connections, streams: 0, last, waits: waitSummary(runtime.waits.table()) },
+      pid: process.pid,
+      rssBytes: rss,
+      heapBytes: heapUsed,
+      loopMaxMs,
+      calls: 0,
+      connections,
+      streams: 0,
+      last,
+      waits: waitSummary(runtime.waits.table()),
     };
   };
 }

@@ -17,7 +17,9 @@ export function sessionMemory(about: {
 }): SessionMemory {
   const { runtime, limits, dir, slot } = about;
   return new SessionMemory({
-    ...{ runtime, dir: join(dir, 'sessions'), slot },
+    runtime,
+    dir: join(dir, 'sessions'),
+    slot,
     max: () => limits.servers * limits.workers * FILES,
     self: { pid: process.pid, startTicks: readProcessStat(process.pid)?.startTicks ?? '' },
     isRunning: ({ pid, startTicks }) => isAlive(pid, startTicks),

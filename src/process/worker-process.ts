@@ -3,16 +3,12 @@
  * Guarantees: serves from the snapshot on disk while control is unavailable; on stop it is first not ready, running calls may finish, and
  * everything ends by `stopMs`; if the supervisor exits, it ends its servers' processes and itself.
  */
-import { chmod, link, rename, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { unsafeSocketDir } from '../config/file-access.ts';
-import { HubError } from '../model/errors.ts';
 import { proxySecrets, secretValuesOf } from '../model/secret-values.ts';
 import { SnapshotHolder } from '../model/snapshot.ts';
 import {
-  bootSocketNames,
   DESCENDANT_MARK,
-  frontSocketName,
   KEYS_SOCKET,
   PROCESS_ENV,
   predecessorSocketName,
@@ -23,7 +19,6 @@ import { createEgress } from '../net/egress.ts';
 import { createKeysClient } from '../relay/keys-client.ts';
 import { createRelayClient, type RelayClient } from '../relay/relay-client.ts';
 import { createSnapshotFile, type SnapshotFile } from '../relay/snapshot-file.ts';
-import type { Deadline } from '../runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { readOrCreateSecrets } from '../seal/secret-file.ts';
 import { createInstallLock } from '../subprocess/install/install-lock.ts';
@@ -43,6 +38,7 @@ import { transportMaker } from './transport-factory.ts';
 import { VERSION } from './version.ts';
 import { workerLimits } from './worker-limits.ts';
 import { createWorkerParts, type WorkerParts } from './worker-parts.ts';
+import { keepName, WorkerSockets } from './worker-sockets.ts';
 
 const BOOT_MS = 10_000;
 /** Time limit in ms until the configuration is read and the port is open. */
@@ -77,7 +73,12 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   const searchPath = createSearchPath({ runtime, env });
   const installLock = createInstallLock({ runtime, limits });
   const makeTransport = transportMaker({
-    ...{ runtime, limits, egress, searchPath, installLock, mark },
+    runtime,
+    limits,
+    egress,
+    searchPath,
+    installLock,
+    mark,
     configDir: dirname(env[PROCESS_ENV.configFile] ?? '.'),
     sessions: sessionMemory({ runtime, limits, dir: dataDir, slot }),
   });
@@ -119,7 +120,9 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
       { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: runtime.waits },
       boot,
     ),
-    ...{ makeTransport, handover, predecessor },
+    makeTransport,
+    handover,
+    predecessor,
     gauges: () => telemetry.gauges(),
     counts: () => telemetry.counts(),
     controlConnected: () => relay.connected,
@@ -130,7 +133,10 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     built: (world) => file.write(world),
   });
   const keys = createKeysClient({
-    ...{ runtime, limits, slot, socketPath: join(runDir, KEYS_SOCKET) },
+    runtime,
+    limits,
+    slot,
+    socketPath: join(runDir, KEYS_SOCKET),
     applied: () => parts.access.applied,
     onKeys: (frame) => parts.takeKeys(frame),
   });
@@ -187,34 +193,9 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   faultHooks(env, runtime);
 
   await searchPath.start(boot);
-  // The listener also listens on a private socket, because Node starts its timeouts for slow clients only on a server
-  // that listens.
-  const [bootFront, bootSocket] = bootSocketNames(process.pid);
-  const unsafe = unsafeSocketDir(runDir);
-  if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
-  for (const [listener, name] of [
-    [parts.front, bootFront],
-    [parts.privateFront, bootSocket],
-  ] as const) {
-    const path = join(runDir, name);
-    await listener.listen({ path }, boot);
-    // The directory is already closed to others; this is a second protection.
-    await runtime.waits.for(chmod(path, 0o600), { label: 'service-start', owner: name, deadline: boot });
-  }
-  // A name that is moved leads to this worker from now on; connections of its previous owner are not affected.
-  const takeNames = async (deadline: Deadline): Promise<void> => {
-    for (const [from, to] of [
-      [bootFront, frontSocketName(slot)],
-      [bootSocket, socketName('hub', slot)],
-    ] as const) {
-      const moved = rename(join(runDir, from), join(runDir, to)).catch((fault: unknown) => {
-        // A drain that begins during the start closes the listeners, and removes their sockets.
-        if (!drain.hasBegun) throw fault;
-      });
-      await runtime.waits.for(moved, { label: 'service-start', owner: to, deadline });
-    }
-  };
-  if (!isReplacement) await takeNames(boot);
+  const sockets = new WorkerSockets({ runtime, runDir, slot, drain });
+  await sockets.listen(parts, boot);
+  if (!isReplacement) await sockets.takeNames(boot);
   if (fromDisk) {
     parts.take(fromDisk, 'disk');
     parts.health.started();
@@ -222,7 +203,8 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   await keys.start(boot);
   await relay.start(boot);
   reportStates({
-    ...{ runtime, relay },
+    runtime,
+    relay,
     statuses: () => parts.registry.statuses(),
     requests: () => parts.front.counts(),
     awaitingRestart: () => currentLimits.awaitingRestart,
@@ -231,7 +213,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   if (isReplacement) {
     await warm(runtime, parts);
     using last = runtime.deadline(BOOT_MS);
-    await takeNames(last);
+    await sockets.takeNames(last);
   }
   const ms = Math.round(performance.now() - bornMs);
   runtime.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
@@ -240,20 +222,6 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     if (predecessor !== undefined) runtime.scope.run('forget the predecessor', () => rm(predecessor, { force: true }));
   });
   enableCompileCache(runtime);
-}
-
-/**
- * Gives the socket of the worker that is being replaced a second name, because its first one is taken over. Returns
- * undefined when it does not exist any more.
- */
-async function keepName(runtime: Runtime, from: string, to: string, deadline: Deadline): Promise<string | undefined> {
-  const kept = rm(to, { force: true })
-    .then(() => link(from, to))
-    .then(
-      () => to,
-      () => undefined,
-    );
-  return runtime.waits.for(kept, { label: 'service-start', owner: to, deadline });
 }
 
 /** Settles when no server is starting any more; servers that stay down do not delay the replacement. */

@@ -48,8 +48,10 @@ function* encodeRows(list: ListName, rows: readonly object[], of: ListingVersion
 /** Returns the content of the line that follows the rows. */
 export function withoutRows({ tools, prompts, resources, templates, ...listing }: Listing): ListingEnd {
   const counts = {
-    ...{ tools: tools.length, prompts: prompts.length },
-    ...{ resources: resources.length, templates: templates.length },
+    tools: tools.length,
+    prompts: prompts.length,
+    resources: resources.length,
+    templates: templates.length,
   };
   return { listing, counts };
 }

@@ -176,7 +176,9 @@ export function createRelayClient(parts: RelayClientParts): RelayClient {
     attempt.on('connect', connectionOpened);
     attempt.on('drain', flush);
     new PacedLineReader(attempt, {
-      ...{ runtime, maxBytes: () => limits.snapshotBytes, owner: 'control' },
+      runtime,
+      maxBytes: () => limits.snapshotBytes,
+      owner: 'control',
       onLine(line) {
         const message = parseMessage<ControlMessage>(line);
         if (message) guarded(() => receive(message, line.length));

@@ -173,7 +173,9 @@ export function createRelayServer(parts: {
       if (connection.slot === undefined) disconnect(connection, `sent no hello within ${HELLO_TIMEOUT_MS} ms`);
     });
     new PacedLineReader(socket, {
-      ...{ runtime, maxBytes: () => limits.snapshotBytes, owner: 'a worker' },
+      runtime,
+      maxBytes: () => limits.snapshotBytes,
+      owner: 'a worker',
       onLine(line) {
         const message = parseMessage<WorkerMessage>(line);
         if (!message) disconnect(connection, 'sent an invalid message');

@@ -14,8 +14,12 @@ export function createEphemeralSession(newSession: NewSession, issuedMs: number)
   return {
     ...rest,
     owner,
-    ...{ id: random, random, issuedMs, shortId: random.slice(0, 9) },
-    ...{ userId: principal.userId, family: principal.family },
+    id: random,
+    random,
+    issuedMs,
+    shortId: random.slice(0, 9),
+    userId: principal.userId,
+    family: principal.family,
   };
 }
 

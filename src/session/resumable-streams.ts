@@ -117,10 +117,8 @@ export function createResumableStreams({ runtime, limits, slot }: ResumableStrea
       const stream = new BufferedStream({
         runtime,
         limits,
-        ...{
-          reserve: (amount: number) => reserveBytes(owner, amount),
-          release: (amount: number) => bytes.give(owner, amount),
-        },
+        reserve: (amount: number) => reserveBytes(owner, amount),
+        release: (amount: number) => bytes.give(owner, amount),
         random,
         isCall: idRaw !== undefined,
         head: `${slot}.${instanceId}.${number}.`,

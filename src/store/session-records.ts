@@ -70,7 +70,9 @@ export function listSessionRecords(
         .limit(range.max)
         .execute();
       return rows.map(({ id, at, wishes, owner }) => ({
-        ...{ id, atMs: at, wishes: wishes ?? undefined },
+        id,
+        atMs: at,
+        wishes: wishes ?? undefined,
         ...(owner === null ? {} : { owner }),
       }));
     },

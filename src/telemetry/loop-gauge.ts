@@ -35,8 +35,12 @@ export class LoopGauge {
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   readonly #trend = new MemoryTrend();
   #known: Gauges = {
-    ...{ rssBytes: 0, heapBytes: 0, loopP99Ms: 0, loopMaxMs: 0 },
-    ...{ peakRssBytes: 0, slopeMbPerHour: undefined },
+    rssBytes: 0,
+    heapBytes: 0,
+    loopP99Ms: 0,
+    loopMaxMs: 0,
+    peakRssBytes: 0,
+    slopeMbPerHour: undefined,
   };
   #knownAtMs = Number.NEGATIVE_INFINITY;
   #maxima: readonly number[] = []; // bounded by: TICKS_OF_MAX
@@ -98,7 +102,12 @@ export class LoopGauge {
     this.#trend.note(this.#knownAtMs, rssBytes);
     const { peakBytes: peakRssBytes, slope } = this.#trend;
     this.#runtime.bus.publish({
-      ...{ type: 'memory-measured', rssBytes, heapBytes, externalBytes, loopP99Ms, peakRssBytes },
+      type: 'memory-measured',
+      rssBytes,
+      heapBytes,
+      externalBytes,
+      loopP99Ms,
+      peakRssBytes,
       ...(slope === undefined ? {} : { slope }),
     });
   }

@@ -110,8 +110,19 @@ export function createServerRegistry(parts: ServerRegistryParts): ServerRegistry
     const spokenBefore = () => parts.spokenBefore(spec.slug);
     const openingBefore = () => parts.openingBefore?.(spec.slug);
     const link: Link = new Link({
-      ...{ runtime, limits, spec, kind, makeTransport, startGate, toolHeaders, spokenBefore, version: parts.version },
-      ...{ clientContext: clientContextOf(spec), sharing: sharingOf(spec), patienceMs, openingBefore },
+      runtime,
+      limits,
+      spec,
+      kind,
+      makeTransport,
+      startGate,
+      toolHeaders,
+      spokenBefore,
+      version: parts.version,
+      clientContext: clientContextOf(spec),
+      sharing: sharingOf(spec),
+      patienceMs,
+      openingBefore,
       listed: (raw, isSame) => {
         // Also when this link uses the 2025 era: session connections to a server of both eras may use the newer one.
         if (spec.transport.kind !== 'stdio') toolHeaders.learn(raw.tools ?? []);

@@ -60,6 +60,8 @@ export const RULES: readonly Rule[] = [
   ),
   pattern('no any', /(?:[:<,|&([]|=>|\bas|\bextends)\s*any\b(?=\s*(?:[,;)>|&=\]}]|\[\]|$))/gm),
   pattern('no default export', /\bexport\s+default\b/g),
+  // It only keeps several members on one line: write each on its own.
+  pattern('no spread of a literal', /\.\.\.\s*\{/g),
   pattern('no barrel', /\bexport\s+\*\s+from\b/g),
   {
     name: 'no compiler checks switched off',

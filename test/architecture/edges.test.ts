@@ -76,7 +76,8 @@ const EDGES: readonly Edge[] = [
   edge('admin/admin-server.ts', ['outside'], 'control’s private HTTP socket'),
   edge('process/control-parts.ts', ['outside'], 'makes the data and run directories when no guard has'),
   edge('process/worker-limits.ts', ['outside'], 'reads how many descriptors this process may open'),
-  edge('process/worker-process.ts', ['outside'], 'closes its private sockets to others'),
+  edge('process/worker-process.ts', ['outside'], 'forgets the socket of the worker that it replaced'),
+  edge('process/worker-sockets.ts', ['outside'], 'names its private sockets, and closes them to others'),
   edge('process/version.ts', ['outside', 'sync'], 'reads package.json once at boot'),
   edge(
     'supervisor/connection-dispatcher.ts',

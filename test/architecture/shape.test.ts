@@ -49,6 +49,10 @@ const SAMPLES: Readonly<Record<string, { readonly bad: readonly string[]; readon
     fine: ['const any = 1', 'a: anything', '// any', 'x.any()', 'f(many)'],
   },
   'no default export': { bad: ['export default 1'], fine: ['export const defaults = 1'] },
+  'no spread of a literal': {
+    bad: ['f({ ...{ a, b }, c })', 'const x = { ...{\n a } };'],
+    fine: ['f({ ...parts, a })', 'f({ ...(a ? { a } : {}) })', 'f(...list)'],
+  },
   'no barrel': { bad: ["export * from './a.ts'"], fine: ["export { a } from './a.ts'"] },
   'no compiler checks switched off': { bad: ['// @ts-ignore', '// @ts-expect-error x'], fine: ['// ts'] },
   'no time limit of 0 or for ever': {

@@ -9,10 +9,8 @@ import { isRefusal } from '../../src/model/outcome.ts';
 import type { HttpSpec, ServerSpec } from '../../src/model/snapshot.ts';
 import { createEgress, type Egress } from '../../src/net/egress.ts';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
-import {
-  createHttpTransport,
-  type LaunchedServer,
-} from '../../src/upstream/transport/streamable-http/streamable-http.ts';
+import type { LaunchedServer } from '../../src/upstream/transport/streamable-http/http-transport-options.ts';
+import { createHttpTransport } from '../../src/upstream/transport/streamable-http/streamable-http.ts';
 import type { Transport } from '../../src/upstream/transport/transport.ts';
 
 export interface Told {

@@ -75,7 +75,16 @@ export async function prepareChild(
     const budgetMs = spec.installMs ?? limits.installMs;
     await installFirst(
       {
-        ...{ runtime, owner, plan: install, file, cwd, env, stripped, isolation, budgetMs, lock: deps.installLock },
+        runtime,
+        owner,
+        plan: install,
+        file,
+        cwd,
+        env,
+        stripped,
+        isolation,
+        budgetMs,
+        lock: deps.installLock,
         begun: () => void steps.phase('install'),
         said: steps.said,
       },
@@ -83,8 +92,18 @@ export async function prepareChild(
     );
   }
   const command = {
-    ...{ runtime, limits, owner, mark, file, cwd, env, isolation, label: 'upstream-start', args: deps.process.args },
-    ...{ stdin: steps.stdin, stdout: steps.stdout },
+    runtime,
+    limits,
+    owner,
+    mark,
+    file,
+    cwd,
+    env,
+    isolation,
+    label: 'upstream-start',
+    args: deps.process.args,
+    stdin: steps.stdin,
+    stdout: steps.stdout,
   } satisfies ChildPlan;
   const container = await containerPlan(command, deps, deadline);
   // Before the turn, because a container tool that hangs must not delay other servers.
@@ -105,7 +124,9 @@ async function findFile(deps: ChildDeps, cwd: string, deadline: Deadline): Promi
   const { command, env } = deps.process;
   const look = () =>
     runtime.waits.for(findCommand({ command, cwd, path: env.PATH ?? searchPath.current() }), {
-      ...{ label: 'upstream-start', owner: spec.slug, deadline },
+      label: 'upstream-start',
+      owner: spec.slug,
+      deadline,
     });
   const before = searchPath.current();
   try {

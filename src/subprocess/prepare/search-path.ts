@@ -44,7 +44,13 @@ export function createSearchPath({ runtime, env }: SearchPathOptions): SearchPat
   let tried: Promise<readonly string[]> | undefined;
 
   const plan = (label: 'login-shell' | 'upstream-start', file: string, args: readonly string[]) => ({
-    ...{ runtime, label, owner: file, file, args, cwd: '/', isolation: sameUser([]) },
+    runtime,
+    label,
+    owner: file,
+    file,
+    args,
+    cwd: '/',
+    isolation: sameUser([]),
     env: childEnvironment({ inherited: env, own: {}, path: given, mark: env[DESCENDANT_MARK] ?? 'mcphub' }).env,
   });
 

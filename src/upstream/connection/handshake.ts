@@ -192,7 +192,10 @@ async function asked(
   const server = spec.slug;
   const answer = await correlator.ask(
     {
-      ...{ method, label: 'upstream-handshake', owner: server, budget },
+      method,
+      label: 'upstream-handshake',
+      owner: server,
+      budget,
       back: SILENT_BACK_CHANNEL,
     },
     params,

@@ -56,7 +56,9 @@ function invalidAnswer(server: string, why: string, body?: string, setting?: str
   const fault = new HubError('upstream-invalid', {
     message: `The answer of ${server} is not a valid JSON-RPC message: ${sentence(why)}`,
     detail: {
-      ...{ server, phase: 'answer', outcome: 'unknown' },
+      server,
+      phase: 'answer',
+      outcome: 'unknown',
       ...(setting === undefined ? {} : { setting }),
       ...(body === undefined ? {} : { operator: { body } }),
     },

@@ -107,7 +107,10 @@ export class ListenStream implements Disposable {
     if (this.#former) runtime.timers.after(BOTH_MS, () => this.#current === stream && this.#endFormer());
     const asked = correlator.ask(
       {
-        ...{ method: 'subscriptions/listen', label: 'upstream-listen', owner: server, back: SILENT_BACK_CHANNEL },
+        method: 'subscriptions/listen',
+        label: 'upstream-listen',
+        owner: server,
+        back: SILENT_BACK_CHANNEL,
         budget: new CallBudget(stream.deadline, 'listMs'),
       },
       () => Buffer.from(`{"notifications":${wanted}}`),

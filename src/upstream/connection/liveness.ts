@@ -111,7 +111,12 @@ export class Liveness implements SilenceWatch {
         'upstream-silent',
         `${server} did not respond for ${silence} ms in phase call (${pending.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.${busy}`,
         {
-          ...{ server, phase: 'call', waitedMs, silentMs: silence, setting: 'silenceMs', outcome: 'unknown' },
+          server,
+          phase: 'call',
+          waitedMs,
+          silentMs: silence,
+          setting: 'silenceMs',
+          outcome: 'unknown',
           ...(longerMs === undefined ? {} : { reason: OTHER_CALL_AT_WORK }),
         },
       ),

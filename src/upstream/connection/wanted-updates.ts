@@ -101,8 +101,11 @@ export class WantedUpdates implements Disposable {
     const text = jsonBytes(params);
     const asked = correlator.ask(
       {
-        ...{ method, owner: server, budget },
-        ...{ label: 'upstream-call', back: SILENT_BACK_CHANNEL },
+        method,
+        owner: server,
+        budget,
+        label: 'upstream-call',
+        back: SILENT_BACK_CHANNEL,
       },
       () => text,
     );

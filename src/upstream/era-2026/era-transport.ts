@@ -48,12 +48,16 @@ const HEADER_MISMATCH = -32020;
 export function inEras(parts: EraOptions, events: TransportEvents): Transport {
   const { runtime, spec, version, clientContext, makeTransport, toolHeaders, preferencesChanged, nextId } = parts;
   return new EraTransport({
-    ...{ server: spec.slug, make: (own) => makeTransport(spec, own), events, version },
+    server: spec.slug,
+    make: (own) => makeTransport(spec, own),
+    events,
+    version,
     capabilities: capabilitiesFrom(clientContext.capabilityBits),
     logLevel: () => clientContext.logLevel(),
     declared: (tool) => toolHeaders.of(tool),
     repeats: new HeaderRetries(runtime.timers, toolHeaders),
-    ...{ preferencesChanged, nextId },
+    preferencesChanged,
+    nextId,
     closes: spec.transport.kind !== 'stdio',
   });
 }

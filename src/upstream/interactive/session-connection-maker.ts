@@ -39,7 +39,16 @@ export function sessionConnectionMaker(parts: SessionConnectionMakerParts): Sess
   return (clientContext, share) => {
     const opening = openings.of(clientContext, spoken);
     const link: Link = new Link({
-      ...{ runtime, limits, spec, version, kind, startGate, clientContext, toolHeaders, makeTransport, openingBefore },
+      runtime,
+      limits,
+      spec,
+      version,
+      kind,
+      startGate,
+      clientContext,
+      toolHeaders,
+      makeTransport,
+      openingBefore,
       // Session connections of one key queue behind each other, not ahead of other keys.
       startOwner: `${spec.slug} for ${share}`,
       spokenBefore: opening.before,

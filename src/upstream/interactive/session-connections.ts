@@ -159,7 +159,8 @@ export class SessionConnections {
     const ref: { sessionConnection: Lane | undefined } = { sessionConnection: undefined };
     const now = (): ConnectionOwner => ref.sessionConnection?.owner ?? owner;
     const clientContext: ClientContext = {
-      ...{ capabilityBits: owner.capabilityBits, isStateless: owner.isStateless },
+      capabilityBits: owner.capabilityBits,
+      isStateless: owner.isStateless,
       lists: false,
       logLevel: () => now().logLevel(),
       subscriptions: () => now().subscriptions(this.#parts.spec.slug),

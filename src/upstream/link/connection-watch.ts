@@ -51,7 +51,10 @@ export class ConnectionWatch implements Disposable {
     const everyMs = RELIST_EVERY_MS * (1 - JITTER + 2 * JITTER * runtime.random());
     this.#everyFewMinutes = runtime.timers.every(everyMs, () => this.#relist.soon());
     this.#pulse = new KeepAlive({
-      ...{ runtime, limits, scope, liveness: connection.liveness },
+      runtime,
+      limits,
+      scope,
+      liveness: connection.liveness,
       hasCalls: () => connection.correlator.hasCalls,
       forgotten: () => connection.forgotten(),
       failing: parts.failing,

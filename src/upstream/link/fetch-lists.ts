@@ -42,8 +42,13 @@ export interface ServerLists
 
 /** The lists of a connection on which nothing is listed. */
 export const NO_LISTS: ServerLists = {
-  ...{ tools: [], prompts: [], resources: [], templates: [], unread: [] },
-  ...{ isBlank: false, toolsFault: undefined },
+  tools: [],
+  prompts: [],
+  resources: [],
+  templates: [],
+  unread: [],
+  isBlank: false,
+  toolsFault: undefined,
 };
 
 interface ListMethod {
@@ -91,7 +96,9 @@ export async function listAll(
     if (note) unread.push({ kind: list.kind, ...note, late: false });
     else if (fault && (isDeclared || rows))
       unread.push({
-        ...{ kind: list.kind, why: fault.message, rows: rows?.length },
+        kind: list.kind,
+        why: fault.message,
+        rows: rows?.length,
         late: until === beside && beside.ended !== undefined,
         isWanted: !(fault instanceof PageLimit) && (list === TOOLS || !(fault instanceof NoSuchList)),
       });
@@ -108,7 +115,10 @@ export async function listAll(
   const hasOthers = capabilities.prompts !== undefined || capabilities.resources !== undefined;
   return {
     tools: isDeclared ? tools.rows : (tools.rows ?? []),
-    ...{ prompts: prompts.rows, resources: resources.rows, templates: templates.rows, unread },
+    prompts: prompts.rows,
+    resources: resources.rows,
+    templates: templates.rows,
+    unread,
     // A server that declares other lists and has no tools/list has no tools.
     isBlank:
       tools.rows === undefined

@@ -141,7 +141,10 @@ export function startTurn(
 ): StartTurn {
   const server = spec.slug;
   return new StartTurn({
-    ...{ runtime, transport, owner: startOwner ?? server, gate: kind === 'local' ? startGate : undefined },
+    runtime,
+    transport,
+    owner: startOwner ?? server,
+    gate: kind === 'local' ? startGate : undefined,
     entered(phase) {
       entered(phase);
       runtime.bus.publish({ type: 'server-phase-entered', server, phase });

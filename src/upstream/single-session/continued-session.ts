@@ -54,7 +54,10 @@ export async function continueSession(
 async function ask({ server, correlator }: ContinueParts, deadline: Deadline): Promise<'well' | 'unknown' | 'failed'> {
   const answer = await correlator.ask(
     {
-      ...{ method: 'ping', label: 'upstream-ping', owner: server, back: SILENT_BACK_CHANNEL },
+      method: 'ping',
+      label: 'upstream-ping',
+      owner: server,
+      back: SILENT_BACK_CHANNEL,
       budget: new CallBudget(deadline, 'handshakeMs'),
     },
     () => EMPTY,

@@ -82,7 +82,10 @@ export function httpFault({ runtime, server }: FaultHost, answer: ErrorAnswer): 
   return new HubError(objection === undefined || isAddressed(objection) ? 'upstream-http' : 'upstream-auth', {
     message: `${reasonOf(objection, at, challenge)}${said}${adviceFor(objection)}`,
     detail: {
-      ...{ server, phase: 'answer', status, operator: { body: page } },
+      server,
+      phase: 'answer',
+      status,
+      operator: { body: page },
       outcome: objection !== undefined || status === 429 || status === 503 ? 'not-executed' : 'unknown',
       ...retryAfter(headers, runtime),
     },

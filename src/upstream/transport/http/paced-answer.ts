@@ -61,7 +61,10 @@ export class PacedAnswer extends AnswerBody {
   #reading(): PacedReader {
     const { runtime, host, alive, read, over } = this.#parts;
     this.#reader ??= new PacedReader({
-      ...{ runtime, server: host.server, read, ended: over },
+      runtime,
+      server: host.server,
+      read,
+      ended: over,
       step: () => {
         const step = this.step();
         if (step === 'long') alive();

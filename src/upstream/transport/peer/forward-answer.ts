@@ -50,7 +50,10 @@ export class ForwardAnswer {
     const sink = { message: (message: Envelope) => this.#hand(message) };
     this.#stream = this.#status === 200 && isStream ? new EventReader(limits, sink) : undefined;
     this.#reader = new PacedReader({
-      ...{ runtime, server, step: () => this.#step(), read: () => this.#read() },
+      runtime,
+      server,
+      step: () => this.#step(),
+      read: () => this.#read(),
       ended: (fault) => this.#end(this.#replied ? undefined : this.#faultOf(fault), fault === undefined),
     });
   }

@@ -78,7 +78,10 @@ export class SseStream implements ResponseHandler {
       invalid: (data, why) => this.#invalid.take(data, why),
     });
     this.#reader = new PacedReader({
-      ...{ runtime: options.runtime, server: options.server, step: () => this.#step(), read: () => {} },
+      runtime: options.runtime,
+      server: options.server,
+      step: () => this.#step(),
+      read: () => {},
       ended: (fault) => this.#ended(fault),
     });
     this.#sinceMs = options.runtime.clock.nowMs();

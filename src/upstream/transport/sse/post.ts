@@ -130,7 +130,12 @@ export class SsePost extends OutgoingPost implements ResponseHandler {
     if (kind !== 'json' && kind !== 'sse' && kind !== 'foreign') return;
     const host = { server: this.#host.server, limits: this.#host.limits, mislabelled: () => {} };
     this.#answer = new PacedAnswer({
-      ...{ runtime: this.#host.runtime, host, id, declared: kind, status: this.#status, headers },
+      runtime: this.#host.runtime,
+      host,
+      id,
+      declared: kind,
+      status: this.#status,
+      headers,
       message: (message) => this.#hand(message),
       alive: () => this.#isWhole && this.#host.events.alive(id),
       read: () => this.#readOn(),

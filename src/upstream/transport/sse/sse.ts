@@ -200,7 +200,12 @@ class SseTransport implements Transport, SsePostHost {
     this.#giveUp = named.reject;
     let isOpen = false;
     const stream = new SseStream({
-      ...{ runtime, limits, server, url, abortReason, quoted: this.#quoted },
+      runtime,
+      limits,
+      server,
+      url,
+      abortReason,
+      quoted: this.#quoted,
       opened(endpoint) {
         isOpen = true;
         named.resolve(endpoint);

@@ -86,7 +86,8 @@ export class Frames {
     this.#object = new ObjectLines(options.maxLineBytes);
     this.#garbage = new GarbageLines(options.runtime, options.said);
     this.#reader = new PacedReader({
-      ...{ runtime: options.runtime, server: options.server },
+      runtime: options.runtime,
+      server: options.server,
       step: () => this.#step(),
       read: () => this.#read(),
     });

@@ -105,7 +105,8 @@ class StdioTransport implements Transport {
       broken: () => this.#deaf('stdin'),
     });
     this.#frames = new Frames(child.stdout, {
-      ...{ runtime, server: spec.slug },
+      runtime,
+      server: spec.slug,
       maxLineBytes: limits.stdioLineBytes,
       scan: answerScan(limits),
       maxBatch: limits.batch,

@@ -21,22 +21,19 @@ import {
   protocolFault,
   sessionIdIn,
 } from '../http/answer.ts';
-import { errorIn } from '../http/answer-body.ts';
 import { BodyCollector } from '../http/body-collector.ts';
-import { httpFault } from '../http/http-fault.ts';
 import { isHarmlessTwice, isReplyTo } from '../http/messages.ts';
 import { PacedAnswer } from '../http/paced-answer.ts';
 import type { ExchangeHost, ExchangeOrigin } from './exchange-host.ts';
 import type { PendingPost } from './get-stream.ts';
 import { SessionPost } from './outgoing.ts';
+import { readHttpError } from './read-http-error.ts';
 import { placeAfter } from './resume.ts';
 
 /** Bytes and time for reading the rest of a settled exchange, so that its connection can be reused. */
 const [DRAIN_BYTES, LINGER_MS] = [64 * 1024, 1000];
 /** Time for which a better answer may follow one that names no request. */
 const DOUBT_MS = 1000;
-/** The Retry-After of these counts for more than an error in the body that names no request. */
-const UNAVAILABLE: ReadonlySet<number> = new Set([429, 503]);
 
 export class HttpExchange extends SessionPost implements ResponseHandler, PendingPost {
   readonly #host: ExchangeHost;
@@ -192,8 +189,12 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     if (kind === 'json' || kind === 'sse' || kind === 'foreign') {
       if (this.id !== undefined) this.#host.events.alive(this.id);
       this.#answer = new PacedAnswer({
-        ...{ runtime: this.#host.runtime, host: this.#host, id: this.id },
-        ...{ declared: kind, status: this.#status, headers },
+        runtime: this.#host.runtime,
+        host: this.#host,
+        id: this.id,
+        declared: kind,
+        status: this.#status,
+        headers,
         message: (message) => this.#deliver(message),
         alive: () => this.id === undefined || this.#host.events.alive(this.id),
         read: () => this.#read(),
@@ -222,15 +223,13 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   #finishError(): void {
     if (this.#settled) return;
     const body = this.#body?.take() ?? Buffer.alloc(0);
-    const about = { status: this.#status, headers: this.#headers, asked: this.#host.asked('POST') };
-    const fault = httpFault(this.#host, { ...about, body });
-    const { replies, isSessionError } = errorIn(body, this.#status, this.id, this.#host.limits);
-    const isLost = isSessionError && this.session !== undefined;
-    if (isLost) this.#settle();
-    if (isLost) return this.#host.sessionMissing(this, fault);
-    // The hub's own request to a server that refuses its credentials has failed, whatever the body says.
-    const isOurs = this.#kind === 'auth' && isHarmlessTwice(this.frame);
-    if (!UNAVAILABLE.has(this.#status) && !isOurs) for (const own of replies) this.#deliver(own);
+    const about = { status: this.#status, headers: this.#headers, body };
+    const { fault, replies, isSessionError } = readHttpError(this.#host, this, about, this.#kind === 'auth');
+    if (isSessionError && this.session !== undefined) {
+      this.#settle();
+      return this.#host.sessionMissing(this, fault);
+    }
+    for (const own of replies) this.#deliver(own);
     this.#failNow(fault);
   }
 

@@ -88,7 +88,12 @@ export class GetStream {
     this.#askedMs = runtime.clock.nowMs();
     this.#openedMs = undefined;
     const stream: ServerStream = new ServerStream({
-      ...{ runtime, limits, server, abortReason, pool: wire.pool, path: wire.path },
+      runtime,
+      limits,
+      server,
+      abortReason,
+      pool: wire.pool,
+      path: wire.path,
       headers: (lastEventId) => wire.headers.stream(lastEventId),
       // A stream that has been replaced says nothing about the new one.
       answered: () => this.#stream === stream && there(),
@@ -98,7 +103,10 @@ export class GetStream {
       ended: () => this.#stream === stream && this.#ended(),
       message: (envelope) => this.#message(envelope),
       invalid: new InvalidEvents({
-        ...{ runtime, limits, quoted, said: (line) => events.said(line) },
+        runtime,
+        limits,
+        quoted,
+        said: (line) => events.said(line),
         unreadable: (id, why, data) => this.#unreadable(id, why, data),
       }),
       sessionLost: (fault) => this.#stream === stream && events.sessionLost(undefined, fault),

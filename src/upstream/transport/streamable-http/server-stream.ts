@@ -143,7 +143,8 @@ class StreamExchange implements ResponseHandler {
     this.#options = options;
     this.#ended = ended;
     this.#reader = new PacedReader({
-      ...{ runtime: options.runtime, server: options.server },
+      runtime: options.runtime,
+      server: options.server,
       step: () => (this.#aborted ? 'done' : (this.#events?.step() ?? 'done')),
       read: () => {
         if (this.#events?.refusal) this.#cut();

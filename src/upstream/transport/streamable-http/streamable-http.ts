@@ -7,8 +7,6 @@
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
 import { type Outcome, Refusal } from '../../../model/outcome.ts';
-import type { HttpSpec, ServerSpec } from '../../../model/snapshot.ts';
-import type { Egress } from '../../../net/egress.ts';
 import { VERSION_2026 } from '../../../protocol/era-2026/versions.ts';
 import { RetryBudget } from '../../../resilience/retry-budget.ts';
 import { CappedCount, CappedSlots } from '../../../runtime/capped.ts';
@@ -26,36 +24,11 @@ import type { DeclaredHeaders, Transport, TransportEvents } from '../transport.t
 import { HttpExchange } from './exchange.ts';
 import type { ExchangeHost, SentExchange } from './exchange-host.ts';
 import { GetStream } from './get-stream.ts';
-import { HeldSession, type RememberedAs } from './held-session.ts';
+import { HeldSession } from './held-session.ts';
+import type { HttpTransportOptions } from './http-transport-options.ts';
 import { LateOpenings } from './late-openings.ts';
 import { dispatchLater, RESUMES, type StreamPlace } from './resume.ts';
 import { stopLaunched, untilListening } from './session.ts';
-
-/**
- * A program that the hub runs and that listens at the URL (`launch` in the configuration). Its creator reports its exit
- * to `events.closed`.
- */
-export interface LaunchedServer {
-  /** Starts it; resolves with its port. */
-  start(deadline: Deadline): Promise<{ readonly port: number }>;
-  /** Never rejects; ends by the deadline. */
-  stop(deadline: Deadline): Promise<void>;
-  cpuMs(): number | undefined;
-  cpuReadMs(): number | undefined;
-  stderrTail(): readonly string[];
-}
-
-export interface HttpTransportOptions {
-  readonly runtime: Runtime;
-  readonly limits: Limits;
-  readonly spec: ServerSpec;
-  readonly http: HttpSpec;
-  readonly egress: Egress;
-  readonly events: TransportEvents;
-  readonly launched: LaunchedServer | undefined;
-  /** Set for a shared connection; absent when its sessions end with it, as those of a launched server do. */
-  readonly remembered?: RememberedAs | undefined;
-}
 
 /** Number of answers of the largest size that may arrive from one server at once. */
 const LARGE_ANSWERS = 4;
@@ -123,8 +96,13 @@ class HttpTransport implements Transport, ExchangeHost {
       isStreamFirst: spec.interactive,
     });
     this.#stream = new GetStream({
-      ...{ runtime, limits, server: spec.name, events: this.events, abortReason: this.abortReason },
-      ...{ quoted: this.#quoted, isWanted: options.http.getStream !== false },
+      runtime,
+      limits,
+      server: spec.name,
+      events: this.events,
+      abortReason: this.abortReason,
+      quoted: this.#quoted,
+      isWanted: options.http.getStream !== false,
       wire,
       posts: () => this.#exchanges.values(),
     });
