@@ -225,7 +225,7 @@ function createPrivateHandler(
     failures,
     peerEndpoint: createPeerEndpoint({ runtime, limits, registry }),
     handover: (request, response) => options.handover.serve(registry, request, response),
-    holders: (request, response) => holders.serve(registry.holdsSession, request, response),
+    holders: (request, response) => holders.serve((session) => registry.holdsSession(session), request, response),
     names: (request, response) => lateNames.serve(request, response),
   });
 }
