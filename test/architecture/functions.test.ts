@@ -1,0 +1,91 @@
+/**
+ * Lengths of functions: at most 60 lines. The files that still have longer ones are listed with their longest; a figure
+ * may only fall, and a row that nothing needs any more fails.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { functionsOf } from './_functions.ts';
+import { readTree } from './_tree.ts';
+
+const MAX_LINES = 60;
+
+/** Lines of the longest function of a file. */
+const LONGEST: ReadonlyMap<string, number> = new Map([
+  ['admin/admin-server.ts', 126],
+  ['admin/routes.ts', 89],
+  ['admission/gate.ts', 133],
+  ['auth/key-authenticator.ts', 103],
+  ['call/first-listing.ts', 65],
+  ['call/late-names.ts', 88],
+  ['call/pipeline.ts', 64],
+  ['call/suspended-calls.ts', 125],
+  ['catalog/catalog.ts', 102],
+  ['control/control.ts', 107],
+  ['control/keys.ts', 138],
+  ['control/listings.ts', 116],
+  ['control/publisher.ts', 81],
+  ['control/reload.ts', 80],
+  ['control/session-records.ts', 121],
+  ['downstream/body.ts', 74],
+  ['downstream/endpoint.ts', 156],
+  ['downstream/forward.ts', 73],
+  ['downstream/guarded-http.ts', 62],
+  ['downstream/legacy-sse.ts', 154],
+  ['downstream/listener.ts', 184],
+  ['downstream/peer-workers.ts', 84],
+  ['downstream/router.ts', 155],
+  ['downstream/slow-reader.ts', 79],
+  ['downstream/streams.ts', 72],
+  ['downstream/worker-socket.ts', 73],
+  ['health/health.ts', 63],
+  ['process/access-watch.ts', 65],
+  ['process/control-process.ts', 83],
+  ['process/drain.ts', 96],
+  ['process/worker-process.ts', 174],
+  ['protocol/_ahead.ts', 62],
+  ['relay/keys-client.ts', 83],
+  ['relay/keys-server.ts', 117],
+  ['relay/relay-client.ts', 212],
+  ['relay/relay-server.ts', 167],
+  ['relay/snapshot-file.ts', 81],
+  ['session/preferences.ts', 168],
+  ['session/resumable-streams.ts', 78],
+  ['session/sessions.ts', 156],
+  ['store/store.ts', 102],
+  ['subprocess/install/install-lock.ts', 99],
+  ['subprocess/prepare/search-path.ts', 68],
+  ['subprocess/spawn/launch.ts', 92],
+]);
+
+const longest = new Map(
+  readTree().map((file) => [file.path, Math.max(0, ...functionsOf(file.bare).map(({ lines }) => lines))]),
+);
+
+test('a function has at most 60 lines, and the listed ones do not grow', () => {
+  const long = [...longest].filter(([path, lines]) => lines > (LONGEST.get(path) ?? MAX_LINES));
+  assert.deepEqual(long, []);
+});
+
+test('every listed file still has such a function', () => {
+  const idle = [...LONGEST].filter(([path]) => (longest.get(path) ?? 0) <= MAX_LINES);
+  assert.deepEqual(idle, []);
+});
+
+test('sees declarations, methods and arrow functions, and no other blocks', () => {
+  const body = '\n'.repeat(70);
+  for (const bad of [
+    `function f(a: A): B {${body}}`,
+    `const f = (a) => {${body}}`,
+    `class A { #m(a = g()): Promise<void> {${body}} }`,
+    `class A { get x(): { a: 1 } {${body}} }`,
+  ])
+    assert.ok(
+      functionsOf(bad).some(({ lines }) => lines > MAX_LINES),
+      bad,
+    );
+  for (const fine of [`class A {${body}}`, `if (a(b)) {${body}}`, `const a = {${body}};`, `f(); class B {${body}}`])
+    assert.ok(
+      functionsOf(fine).every(({ lines }) => lines <= MAX_LINES),
+      fine,
+    );
+});
