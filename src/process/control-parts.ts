@@ -214,7 +214,7 @@ async function makePlaces(env: Env): Promise<Places> {
 /** Another user who owns the directory could replace the private sockets. */
 function assertSafe(runDir: string): void {
   const fault = unsafeSocketDir(runDir);
-  if (fault !== undefined) throw new HubError('internal', { message: `The socket directory is not safe: ${fault}` });
+  if (fault !== undefined) throw new HubError('internal', { message: `The socket directory is unsafe: ${fault}` });
 }
 
 /** Wraps something that already runs and only has to be stopped. */

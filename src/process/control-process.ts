@@ -106,7 +106,7 @@ export async function runControl(env: Env): Promise<void> {
       const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
       supervisor.send({ t: 'hopeless', lines });
       runtime.bus.publish({ type: 'config-refused', file: env[PROCESS_ENV.configFile] ?? '', errors: lines });
-      await end(EXIT_CONFIG, 'the configuration cannot work');
+      await end(EXIT_CONFIG, 'the configuration is invalid');
     }
     runtime.bus.publish({ type: 'task-faulted', task: 'start control', fault });
     await end(1, fault instanceof Error ? fault.message : String(fault));

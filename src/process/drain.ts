@@ -128,7 +128,7 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
       return began;
     },
     begin: (reason) => begin(reason, false),
-    leave: () => begin('another hub serves in its place', true),
+    leave: () => begin('another worker has taken over', true),
     abandon(reason) {
       if (began) return;
       began = true;

@@ -16,7 +16,7 @@ if (role === 'hub') {
   await runControl(process.env);
 } else {
   process.stderr.write(
-    `This is a part of mcphub that the supervisor starts; run \`mcphub start\` instead (${PROCESS_ENV.role}=${role ?? ''}).\n`,
+    `This program is started by the supervisor of mcphub; run \`mcphub start\` instead (${PROCESS_ENV.role}=${role ?? ''}).\n`,
   );
   process.exitCode = 2;
 }

@@ -36,8 +36,7 @@ export class WorkerSockets {
   async listen({ front, privateFront }: Pick<WorkerParts, 'front' | 'privateFront'>, boot: Deadline): Promise<void> {
     const { runtime, runDir } = this.#parts;
     const unsafe = unsafeSocketDir(runDir);
-    if (unsafe !== undefined)
-      throw new HubError('internal', { message: `The socket directory is not safe: ${unsafe}` });
+    if (unsafe !== undefined) throw new HubError('internal', { message: `The socket directory is unsafe: ${unsafe}` });
     const [bootFront, bootSocket] = this.#boot;
     for (const [listener, name] of [
       [front, bootFront],
