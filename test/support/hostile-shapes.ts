@@ -93,6 +93,7 @@ export const EVENTS: Shapes = {
   'data lines': () => text(many('data:1\n', 2e6), '\n'),
   'empty lines': () => text(many('\n', 2e6)),
   comments: () => text(many(':\n', 2e6)),
+  'carriage returns': () => text(many('\r', 2e6)),
   ids: () => text(many('id:1\n\n', 2e6)),
   'one long field': () => text(many('x'), '\n\n'),
   'many notices': () =>
