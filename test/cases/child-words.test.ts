@@ -78,7 +78,7 @@ describe('a program that does not become a server', () => {
     display: /no DISPLAY environment variable[\s\S]*do not inherit DISPLAY from the hub: .*"env"/,
     hubs: /TEAM_TOKEN must be set[\s\S]*do not inherit TEAM_TOKEN from the hub: .*"env"/,
     usage: /exit code 2\)\. It wrote nothing to stderr\.\s+On stdout, no message: usage: serve PORT/,
-    asks: /did not finish initialize within 3\d\d\d ms.*startMs.*Its last line on stderr: Open the login page first\. .*no message: log: starting\./,
+    asks: /did not finish initialize within 3\d\d\d ms.*startMs.*Its last line on stderr: Open the login page first\. .*not a message: log: starting\./,
     slow: /no answer to the handshake yet; last output: Ok to proceed\? \(y\)/,
   };
 

@@ -76,7 +76,7 @@ describe('children that end by themselves', () => {
     assert.deepEqual(lossesOf(hub, 'once'), []);
     const { json } = await call('cut_echo');
     assert.equal(json.error.data.code, 'upstream-exit', JSON.stringify(json));
-    const told = () => hub.lines.some(({ msg }) => String(msg).includes('in the middle of its answer'));
+    const told = () => hub.lines.some(({ msg }) => String(msg).includes('while it sent a response'));
     await until(told, 5000, 'the log says that it was cut');
   });
 
