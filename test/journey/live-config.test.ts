@@ -203,7 +203,7 @@ test('servers come, go, are renamed, broken, mended and switched off by edits of
     assert.match(refused?.errors.join() ?? '', /mcp_settings\.json:1:\d+ .*comand|mcp_settings\.json:1:\d+:/);
     rmSync(hub.configFile);
     await until(
-      async () => /is not there/.test((await statusOf(hub)).config.refused?.errors.join() ?? ''),
+      async () => /does not exist/.test((await statusOf(hub)).config.refused?.errors.join() ?? ''),
       APPLIED_MS,
       'the lost file is named',
     );

@@ -157,7 +157,7 @@ describe('servers of 2026-07-28', { timeout: 200_000 }, () => {
       const able = (await need({ sampling: {} })).json.result;
       if (server === 'asks' || server === 'child2') assert.equal(able.content[0].text, 'thought');
       else
-        assert.match(`${able.isError} ${able.content[0].text}`, /^true Nobody thinks here\. .*mark it "interactive"/);
+        assert.match(`${able.isError} ${able.content[0].text}`, /^true Nobody thinks here\. .*set "interactive": true/);
       const old = (await call(params.name)).json.result;
       assert.deepEqual(
         [old.isError, old.content[0].text],

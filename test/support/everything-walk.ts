@@ -58,7 +58,7 @@ export function walkEverything(sdk: string, connect: Connect, args: readonly str
         const params = { name: named('trigger_elicitation_request'), arguments: {} };
         const { json } = await rpc(at().url, 'tools/call', params, { key: hub.key });
         assert.equal(json.result.isError, true);
-        assert.match(textOf(json.result), /cannot be asked/);
+        assert.match(textOf(json.result), /cannot receive requests/);
         await using mute = await connect({ ...at(), capabilities: {} });
         assert.equal((await mute.can.listTools()).tools.length, TOOLS.length);
         // A connection of its own, which declares nothing either: the server has no such tool there.
