@@ -314,7 +314,7 @@ test('shows for each server on the operator’s page what `servers list` shows',
   const { text } = await ask('GET', '/');
   for (const part of [
     /circuit breaker open after 5 failures: &lt;i&gt;gone&lt;\/i&gt;, next attempt in 1[12]\.\d s \[abc123\]/,
-    /prompts not read completely \(3 rows were\): child refused prompts\/list: &lt;b&gt;no/,
+    /prompts not read completely \(3 read\): child refused prompts\/list: &lt;b&gt;no/,
     /a call of parse failed 4\.\d s ago: upstream-exit: exit code 1\. Its last lines:\nTypeError: &lt;u&gt;x/,
     /<td class="number">41<\/td><td class="number">6<\/td>/,
   ])

@@ -36,7 +36,7 @@ function listNotes({ hubs }: ServerAnswer): string {
   // Many servers with resources do not support templates, which is normal.
   const shown = unread.filter(({ kind, isWanted }) => isWanted || kind !== 'template');
   const notes = shown.map(({ kind, why, rows }) =>
-    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} rows were): ${why}`,
+    rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} read): ${why}`,
   );
   if (hubs.some(({ declaresNothing }) => declaresNothing)) notes.push('declares nothing');
   return notes.join('; ');

@@ -255,7 +255,7 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
     level: (f) => (f.lists.some(({ isWanted }) => isWanted) ? 'warn' : 'info'),
     msg: (f) => {
       const lists = f.lists.map(({ kind, why, rows }) =>
-        rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} rows were): ${why}`,
+        rows === undefined ? `${kind}s not read: ${why}` : `${kind}s not read completely (${rows} read): ${why}`,
       );
       const again = f.lists.some(({ isWanted }) => isWanted) ? '; retrying after 2, 5, 15 and 60 s' : '';
       return `${f.server}: ${masked(lists.join('; '))}${again}`;

@@ -119,10 +119,10 @@ describe('lists keep what was read', { timeout: 90_000 }, () => {
     const told = hub.lines.filter(({ event, upstream }) => event === 'lists-unread' && upstream === 'cutinternal');
     assert.equal(told.length, 1, 'said once');
     assert.equal(told[0]?.level, 'warn');
-    assert.match(String(told[0]?.msg), /tools not read completely \(1 were\): .*Page 2 is on fire.*; prompts not read/);
+    assert.match(String(told[0]?.msg), /tools not read completely \(1 read\): .*Page 2 is on fire.*; prompts not read/);
     for (const command of [['servers', 'list'], ['status']]) {
       const { stdout } = await mcphub([...command, '--data-dir', hub.dataDir]);
-      assert.match(stdout, /cutparams.*tools not read completely \(1 were\).*Invalid cursor/, command.join(' '));
+      assert.match(stdout, /cutparams.*tools not read completely \(1 read\).*Invalid cursor/, command.join(' '));
       assert.match(stdout, /refused404.*tools not read: /);
       assert.match(stdout, /bareobject.*declares nothing/);
       assert.doesNotMatch(stdout, /(bareprompts|promptsonly).*(declares nothing|not read)/);
