@@ -34,9 +34,9 @@ const PHASES: readonly Phase[] = [
     ]),
     atOnce: 3,
   },
-  { name: 'journey', budgetMinutes: 16, files: globSync('test/journey/*.test.ts') },
+  { name: 'journey', budgetMinutes: 14, files: globSync('test/journey/*.test.ts') },
   // Attacks on a whole hub: from the port, with a key, from a server, and from a process beside it.
-  { name: 'security', budgetMinutes: 8, files: globSync('test/security/*.test.ts') },
+  { name: 'security', budgetMinutes: 10, files: globSync('test/security/*.test.ts') },
   // What real clients and servers send: the rows of test/cases/catalogue.ts.
   { name: 'cases', budgetMinutes: 8, files: globSync('test/cases/*.test.ts') },
   // What nobody may hang; the long tier and the proof of the protections: `npm run chaos`.
