@@ -75,6 +75,11 @@ function asDataLines(data: Buffer): Buffer {
   return out.subarray(0, to);
 }
 
+const LONGEST_FIELD = 'event';
+/** A longer name of an event is cut, and a longer id, which then is too long for a header. */
+const NAME_BYTES = 256;
+const ID_BYTES = 32_768;
+
 export class SseDecoder {
   readonly #maxBytes: number;
   readonly #sink: (event: SseEvent) => void;
@@ -194,7 +199,10 @@ export class SseDecoder {
     if (line.length === 0) return this.#dispatch();
     const colon = line.indexOf(COLON);
     if (colon === 0) return;
-    const name = line.toString('latin1', 0, colon < 0 ? line.length : colon);
+    const nameEnd = colon < 0 ? line.length : colon;
+    // A long field is not decoded: names, ids and retry times are short, and only data may be large.
+    if (nameEnd > LONGEST_FIELD.length) return;
+    const name = line.toString('latin1', 0, nameEnd);
     const value =
       colon < 0 ? line.subarray(line.length) : line.subarray(line[colon + 1] === SPACE ? colon + 2 : colon + 1);
     this.#field(name, value);
@@ -205,12 +213,12 @@ export class SseDecoder {
       if (this.#dataLines > 0) this.#data.add(NEWLINE);
       this.#data.add(value);
       this.#dataLines += 1;
-    } else if (name === 'event') this.#event = value.toString('utf8');
+    } else if (name === 'event') this.#event = value.toString('utf8', 0, NAME_BYTES);
     else if (name === 'id') {
       if (value.includes(0)) return;
-      this.#id = value.toString('utf8');
+      this.#id = value.toString('utf8', 0, ID_BYTES);
       this.#hasId = true;
-    } else if (name === 'retry' && /^\d{1,9}$/.test(value.toString('latin1')))
+    } else if (name === 'retry' && value.length < 10 && /^\d{1,9}$/.test(value.toString('latin1')))
       this.#retryMs = Number(value.toString('latin1'));
   }
 

@@ -96,6 +96,10 @@ export const EVENTS: Shapes = {
   'carriage returns': () => text(many('\r', 2e6)),
   ids: () => text(many('id:1\n\n', 2e6)),
   'one long field': () => text(many('x'), '\n\n'),
+  'one long name of a field': () => text(many('x'), ': 1\n\n'),
+  'one long name of an event': () => text('event: ', many('x'), '\n\n'),
+  'one long id': () => text('id: ', many('x'), '\n\n'),
+  'one long retry time': () => text('retry: ', many('1'), '\n\n'),
   'many notices': () =>
     text(many('data: {"jsonrpc":"2.0","method":"notifications/message","params":{"data":"x"}}\n\n', 2e6)),
   'many replies': () => text(many('data: {"jsonrpc":"2.0","id":90000,"result":{}}\n\n', 2e6)),
