@@ -184,8 +184,8 @@ describe('CPU of a refusal', { timeout: scaled({ ci: 300_000, long: 900_000 }) }
   const WRONG = `mcphub_${'0'.repeat(64)}`;
   const FORMS: readonly (readonly [what: string, refused: Refused, env: Record<string, string>])[] = [
     ['no key', { status: 401, key: '', bodyBytes: 0 }, UNLIMITED],
-    // The largest failedKeysPerMinute, 100,000, is used up after a few samples.
-    ['a wrong key', { status: 401, key: WRONG, bodyBytes: 0, pairs: 3 }, UNLIMITED],
+    // The largest failedKeysPerMinute, 100,000, is used up after three samples of a second.
+    ['a wrong key', { status: 401, key: WRONG, bodyBytes: 0, pairs: 1 }, UNLIMITED],
     ['an address without keys', { status: 429, key: '', bodyBytes: 0 }, { MCPHUB_ADDRESS_PER_SECOND: '1' }],
     ['an address with wrong keys', { status: 429, key: WRONG, bodyBytes: 0 }, { MCPHUB_FAILED_KEYS_PER_MINUTE: '1' }],
     ['a body too large', { status: 413, bodyBytes: 2000, closes: true }, { MCPHUB_BODY_BYTES: '1KiB' }],
