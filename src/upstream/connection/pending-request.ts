@@ -24,7 +24,7 @@ export interface RequestOptions {
   readonly watch?: SilenceWatch;
 }
 
-/** Is told when a call is silent. */
+/** Called when a call is silent. */
 export interface SilenceWatch {
   /** Silent for a while: send a probe. */
   silent(pending: PendingRequest): void;
