@@ -190,11 +190,14 @@ export class Bulkhead {
     this.#inside -= 1;
     holder.places -= 1;
     if (holder.places === 0) this.#holders.delete(holder.key);
-    this.#admit();
+    this.admit();
   };
 
-  /** Gives a free place to the next key in turn that may hold one more; that key then goes to the end of the order. */
-  #admit(): void {
+  /**
+   * Gives free places to the next keys in turn that may hold one more; each then goes to the end of the order. Call it
+   * when `inside` has grown.
+   */
+  admit(): void {
     while (this.#inside < this.#maxInside()) {
       const turn = this.#nextTurn();
       if (!turn) return;

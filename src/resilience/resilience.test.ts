@@ -276,3 +276,20 @@ test('opens for consecutive failures of two keys, or of one while no other key c
   for (let at = 0; at < 4; at += 1) one.failed(40_000 + at, 'a');
   assert.equal(one.failed(40_004, 'a'), true);
 });
+
+test('those that wait get the places of a raised maximum', async () => {
+  const { runtime } = frozenRuntime();
+  let inside = 1;
+  const room = new Bulkhead({ inside: () => inside, waiting: 5, refusal: (why) => new Refusal('server-busy', why) });
+  const stop = runtime.ceilings.onResize(() => room.admit());
+  permitOf(room.enter(runtime.deadline(1000), 'a'));
+  const waiting = ['a', 'b', 'b'].map((key) => room.enter(runtime.deadline(1000), key));
+  inside = 3;
+  runtime.ceilings.resize();
+  await Promise.all(waiting.slice(0, 2));
+  assert.deepEqual([room.inside, room.waiting], [3, 1]);
+  stop();
+  inside = 5;
+  runtime.ceilings.resize();
+  assert.equal(room.inside, 3);
+});

@@ -30,6 +30,14 @@ const DROPPED_PER_STEP = 64;
 export class ContainerLimits {
   readonly #containers = new Set<Capped>(); // bounded by: the containers of this process; each leaves when it is put away
 
+  readonly #followers = new Set<() => void>(); // bounded by: the bulkheads of this process; each leaves when it is put away
+
+  /** Calls `follower` after each resize, for what hands out places that are in no container. Returns its removal. */
+  onResize(follower: () => void): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
   /** Adds a container to the table; returns a function that removes it. */
   add(container: Capped): () => void {
     this.#containers.add(container);
@@ -50,6 +58,7 @@ export class ContainerLimits {
   /** Gives every container the maximum that is in force now. Drops nothing; `shrinkSteps` does. */
   resize(): void {
     for (const container of this.#containers) container.resize();
+    for (const follower of this.#followers) follower();
   }
 
   /**

@@ -91,5 +91,6 @@ export class UpstreamPipeline {
 
   close(): void {
     this.circuit.close();
+    this.queue.close();
   }
 }

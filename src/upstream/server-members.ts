@@ -46,6 +46,7 @@ export class ServerMembers {
       waiting: () => limits.servers,
       refusal: () => new Refusal('server-starting'),
     });
+    runtime.ceilings.onResize(() => this.#startGate.admit());
   }
 
   get isStopped(): boolean {

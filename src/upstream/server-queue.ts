@@ -21,6 +21,7 @@ export interface ServerQueueParts {
 export class ServerQueue {
   readonly #parts: ServerQueueParts;
   readonly #bulkhead: Bulkhead;
+  readonly #stopFollowing: () => void;
   #idle: (() => void) | undefined;
 
   constructor(parts: ServerQueueParts) {
@@ -30,6 +31,7 @@ export class ServerQueue {
       waiting: () => parts.limits.serverQueue,
       refusal: (why, busy, queued) => busyRefusal(parts.spec.slug, why, busy, queued),
     });
+    this.#stopFollowing = parts.runtime.ceilings.onResize(() => this.#bulkhead.admit());
   }
 
   get waiting(): number {
@@ -64,6 +66,11 @@ export class ServerQueue {
     } catch {
       // Calls that are still pending end with the link.
     }
+  }
+
+  /** Stops following the limits. */
+  close(): void {
+    this.#stopFollowing();
   }
 
   get #isEmpty(): boolean {
