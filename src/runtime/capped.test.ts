@@ -122,7 +122,7 @@ test('a container follows a maximum that changes: growing counts at once, shrink
   for (let key = 0; key < 4; key += 1) oldestFirst.push(key);
   fill(3);
   max = 5;
-  assert.equal(count.take(), false, 'not before the containers are told');
+  assert.equal(count.take(), false, 'not before the containers were resized');
   ceilings.resize();
   assert.equal(count.take(2), true);
   assert.equal(slots.add(9) >= 0, true);
@@ -147,7 +147,7 @@ test('a container follows a maximum that changes: growing counts at once, shrink
   forgetting.set(10, 10);
   assert.equal(forgetting.size, 4);
   assert.equal([...ceilings.shrinkSteps()].length, 0, 'a few entries take one step');
-  assert.deepEqual([forgetting.size, dropped], [1, [0, 1, 2, 9]]);
+  assert.deepEqual([forgetting.size, dropped, oldestFirst.size], [1, [0, 1, 2, 9], 1]);
   assert.deepEqual([refusing.size, slots.size, count.size], [4, 4, 5], 'what a rule does not drop stays');
   oldestFirst.push(7);
   assert.deepEqual([...oldestFirst.values()], [7]);

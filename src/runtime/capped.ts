@@ -138,6 +138,15 @@ export class CappedQueue<T> extends Capped {
     return fits;
   }
 
+  override shrink(most: number): boolean {
+    if (!this.#dropOldest) return false;
+    for (let dropped = 0; dropped < most && this.size > this.max; dropped += 1) {
+      this.overflowed += 1;
+      this.shift();
+    }
+    return this.size > this.max;
+  }
+
   shift(): T | undefined {
     if (this.size === 0) return undefined;
     const item = this.#items[this.#head];

@@ -21,15 +21,13 @@ export interface Named {
   readonly digest: string;
 }
 
-/** Files that are looked at: many more than workers and servers have. */
-const LOOKED_AT = 4096;
 /** Files whose age is read at once. */
 const AGES = 64;
 const NAME = /^([0-9a-f]{32})\.(\d+)\.(\d+)-(\d*)\.([0-9a-f]{16})\.json$/;
 
 /** Returns the files, oldest first. */
 export async function byAge(dir: string, files: readonly string[]): Promise<readonly string[]> {
-  const ages: { readonly file: string; readonly atMs: number }[] = []; // bounded by: LOOKED_AT
+  const ages: { readonly file: string; readonly atMs: number }[] = []; // bounded by: the given files
   const read = async (file: string) => ({
     file,
     atMs: (await lstat(join(dir, file)).catch(() => undefined))?.mtimeMs ?? 0,
@@ -39,16 +37,16 @@ export async function byAge(dir: string, files: readonly string[]): Promise<read
   return ages.sort((a, b) => a.atMs - b.atMs).map(({ file }) => file);
 }
 
-/** Returns the session files of a directory, at most of `LOOKED_AT` entries; empty when it cannot be read. */
-export async function allNamed(dir: string): Promise<readonly Named[]> {
-  const found: Named[] = []; // bounded by: LOOKED_AT
+/** Returns the session files among the first `most` entries of a directory; empty when it cannot be read. */
+export async function allNamed(dir: string, most: number): Promise<readonly Named[]> {
+  const found: Named[] = []; // bounded by: most
   try {
     let seen = 0;
     for await (const { name } of await opendir(dir)) {
       const one = namedFrom(name);
       if (one) found.push(one);
       seen += 1;
-      if (seen === LOOKED_AT) break;
+      if (seen >= most) break;
     }
   } catch {
     // Nothing was recorded yet.

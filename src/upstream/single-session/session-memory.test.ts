@@ -21,7 +21,10 @@ import type { SessionRecord } from './session-record.ts';
 const HTTP = { url: 'http://127.0.0.1:1/mcp', headers: { Authorization: 'Bearer a' } };
 const TARGET = sessionTarget('one', HTTP);
 
-function place(t: TestContext): {
+function place(
+  t: TestContext,
+  max = 3,
+): {
   readonly dir: string;
   readonly running: Set<number>;
   life(pid: number, slot?: number): SessionMemory;
@@ -39,7 +42,7 @@ function place(t: TestContext): {
     life(pid, slot = 1) {
       newest = pid;
       const isRunning = (other: { readonly pid: number }): boolean => other.pid === newest || running.has(other.pid);
-      return new SessionMemory({ runtime, dir, slot, max: () => 3, self: { pid, startTicks: '7' }, isRunning });
+      return new SessionMemory({ runtime, dir, slot, max: () => max, self: { pid, startTicks: '7' }, isRunning });
     },
   };
 }
@@ -253,4 +256,13 @@ test('a directory full of files is looked at in part', async (t) => {
   const second = life(11, 2);
   await untilWritten(dir, second.opened(TARGET, record('session-b')));
   while (readdirSync(dir).length > 3000) await new Promise((go) => setTimeout(go, 20));
+});
+
+test('of many servers and workers no more files stay than the limit', async (t) => {
+  const { dir, life } = place(t, 6000);
+  await untilWritten(dir, life(10).opened(TARGET, record('session-a')));
+  for (let nth = 0; nth < 7000; nth += 1)
+    writeFileSync(join(dir, `${'f'.repeat(32)}.9.0-.${nth.toString(16).padStart(16, '0')}.json`), '{}');
+  await untilWritten(dir, life(11, 2).opened(TARGET, record('session-b')));
+  while (readdirSync(dir).length > 6000) await new Promise((go) => setTimeout(go, 20));
 });

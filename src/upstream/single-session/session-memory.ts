@@ -32,6 +32,8 @@ export interface SessionMemoryParts {
 const WRITE_MS = 5000;
 /** A link is not followed, and a pipe does not block a thread. */
 const IN_PLACE = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** Files that are looked at, at least. */
+const LOOKED_AT = 4096;
 /** Files of one target that are read at most: workers and their replacements. */
 const LEFT = 64;
 /** Late answers of one target that are awaited at once. */
@@ -194,7 +196,7 @@ export class SessionMemory {
   }
 
   async #named(target: string): Promise<readonly Named[]> {
-    return (await allNamed(this.#parts.dir)).filter((one) => one.target === target);
+    return (await this.#all()).filter((one) => one.target === target);
   }
 
   #isInUse({ file, opener }: Named): boolean {
@@ -221,10 +223,15 @@ export class SessionMemory {
     }
   }
 
+  /** Returns the files: twice as many as there may be, so that an excess is seen, and no more. */
+  #all(): Promise<readonly Named[]> {
+    return allNamed(this.#parts.dir, Math.max(LOOKED_AT, 2 * this.#parts.max()));
+  }
+
   /** Removes sessions of this worker's earlier processes once the server has accepted a new one beside them. */
   async #tidy(target: string, deadline: Deadline): Promise<void> {
     const { dir, slot, max } = this.#parts;
-    const all = await allNamed(dir);
+    const all = await this.#all();
     const spare = all.filter((one) => !this.#isInUse(one));
     const excess = Math.min(spare.length, Math.max(0, all.length - max()));
     const files = spare.map(({ file }) => file);
