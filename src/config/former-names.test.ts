@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { envLimits } from '../process/env-limits.ts';
-import { FORMER_NAMES, LIMITS, limitsFrom, withFormerNames } from './limits.ts';
+import { FORMER_NAMES, LIMITS, limitsFrom, withFormerNames, withPresentNames } from './limits.ts';
 import { parseConfig } from './parse.ts';
 
 const read = (limits: object, env: Record<string, string> = {}, flags: Record<string, number> = {}) =>
@@ -52,4 +52,10 @@ test('no former name is a present one', () => {
   const names = new Set(Object.keys(LIMITS));
   const variables = new Set(Object.values(LIMITS).map(({ env }) => env as string));
   for (const { name, env } of Object.values(FORMER_NAMES)) assert.ok(!names.has(name) && !variables.has(env), name);
+});
+
+test('a former name of a later source wins over the present name of an earlier one', () => {
+  const limits = limitsFrom({ ...withPresentNames({ workers: 2, hubs: 2 }), ...withPresentNames({ hubs: 3 }) });
+  assert.equal(limits.workers, 3);
+  assert.deepEqual(withPresentNames(undefined), {});
 });

@@ -1027,6 +1027,17 @@ export function namedLimit<T>(values: Readonly<Record<string, T | undefined>>, n
   return values[name] ?? (former && values[former.name]);
 }
 
+/** Returns the values under their present names: former names of later sources then win over present ones of earlier. */
+export function withPresentNames(
+  values: Readonly<Record<string, number>> | undefined = {},
+): Readonly<Record<string, number>> {
+  const named = LIMIT_NAMES.flatMap((name) => {
+    const value = namedLimit(values, name);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return Object.fromEntries(named);
+}
+
 /** Returns the values with their former names added, for processes of an earlier version. */
 export function withFormerNames(values: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
   const named = LIMIT_NAMES.flatMap((name) => {

@@ -51,7 +51,7 @@ export interface ControlStart {
   /** Where to search for it again. */
   readonly search: (deadline: Deadline) => LoadOptions;
   /** Services that have started, in order; filled by `startControl`. */
-  readonly running: Service[]; // bounded by: the rooms below
+  readonly running: Service[]; // bounded by: the services below
   /** The log, once it is open. */
   readonly voice: Service[]; // bounded by: telemetry alone
 }

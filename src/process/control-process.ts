@@ -23,7 +23,6 @@ const START_MS = 30_000;
 /** Time limit in ms for reading the file; a slower disk hangs. */
 const READ_MS = 5000;
 const STOP_MS = 5000;
-/** sysexits.h EX_CONFIG: a restart does not help. */
 const WAY_OUT = ['MCPHUB_CA_FILE', 'http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'] as const;
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -31,7 +30,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** Runs until it is told to end; then the process exits. */
 export async function runControl(env: Env): Promise<void> {
   const runtime = createRuntime();
-  const running: Service[] = []; // bounded by: the rooms of control-parts.ts
+  const running: Service[] = []; // bounded by: the services of control-parts.ts
   const voice: Service[] = []; // bounded by: telemetry alone
   const go = Promise.withResolvers<(SupervisorMessage & { readonly t: 'go' }) | undefined>();
   let isEnding = false;

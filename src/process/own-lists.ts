@@ -14,7 +14,7 @@ export class OwnLists {
   #changes = 0;
   #names: Snapshot['names'] = []; // bounded by: those of the snapshot, and of #lists
   /**
-   * The last result of `combined` and the snapshot it was built for, because naming thousands of tools takes milliseconds.
+   * The last result of `world` and the snapshot it was built for, because naming thousands of tools takes milliseconds.
    */
   #built: { readonly of: Snapshot; readonly world: Snapshot } | undefined;
 
@@ -52,7 +52,7 @@ export class OwnLists {
     return atOnce(this.worldSteps());
   }
 
-  /** Works like `combined` in steps of about a millisecond. */
+  /** Works like `world` in steps of about a millisecond. */
   *worldSteps(): Generator<void, Snapshot> {
     for (;;) {
       const { current } = this.#snapshots;

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { CurrentLimits } from '../config/current-limits.ts';
 import { connectionsWithin } from '../config/descriptors.ts';
-import { limitsFrom } from '../config/limits.ts';
+import { limitsFrom, withPresentNames } from '../config/limits.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { SupervisorMessage } from '../model/supervisor-messages.ts';
 import type { Deadline } from '../runtime/deadline.ts';
@@ -29,15 +29,22 @@ export interface WorkerStart {
 export async function workerLimits(start: WorkerStart, deadline: Deadline): Promise<CurrentLimits> {
   const { runtime, env, fromDisk, go } = start;
   const descriptors = await descriptorText(runtime, deadline);
-  const currentLimits = new CurrentLimits(limitsFrom({ ...envLimits(env), ...fromDisk?.limits, ...go?.limits }), {
-    // A supervisor of an older version sends none.
-    isProvisional: go?.limits === undefined,
-    adjust: (wanted) => ({
-      ...wanted,
-      port: go?.port ?? wanted.port,
-      connections: connectionsWithin(wanted.connections, descriptors, OWN_DESCRIPTORS),
+  const currentLimits = new CurrentLimits(
+    limitsFrom({
+      ...envLimits(env),
+      ...withPresentNames(fromDisk?.limits),
+      ...withPresentNames(go?.limits),
     }),
-  });
+    {
+      // A supervisor of an older version sends none.
+      isProvisional: go?.limits === undefined,
+      adjust: (wanted) => ({
+        ...wanted,
+        port: go?.port ?? wanted.port,
+        connections: connectionsWithin(wanted.connections, descriptors, OWN_DESCRIPTORS),
+      }),
+    },
+  );
   followLimits(runtime, currentLimits);
   reportAwaitingRestart(runtime, currentLimits);
   return currentLimits;

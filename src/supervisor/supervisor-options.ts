@@ -1,5 +1,5 @@
 /** What the supervisor is started with, and the environment that its processes get from it. */
-import type { LimitName, Limits } from '../config/limits.ts';
+import { type LimitName, type Limits, withFormerNames } from '../config/limits.ts';
 import { PROCESS_ENV } from '../model/supervisor-messages.ts';
 
 export interface SupervisorOptions {
@@ -28,7 +28,7 @@ export function processEnvironment(options: SupervisorOptions): Readonly<Record<
     [PROCESS_ENV.dataDir]: dataDir,
     [PROCESS_ENV.runDir]: runDir,
     ...(configFile === undefined ? {} : { [PROCESS_ENV.configFile]: configFile }),
-    [PROCESS_ENV.flags]: JSON.stringify(flags),
+    [PROCESS_ENV.flags]: JSON.stringify(withFormerNames(flags)),
     MCPHUB_TERMINAL: terminal ? '1' : '0',
   };
 }
