@@ -11,7 +11,7 @@ import type { Envelope } from '../../protocol/message.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClientContext } from '../client-context.ts';
 import { ClientQuestions } from './client-questions.ts';
-import type { ConnectionOwner } from './connection-parts.ts';
+import type { ConnectionReports } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
 import { ListenStream } from './listen-stream.ts';
 import type { PendingRequest } from './pending-request.ts';
@@ -25,7 +25,7 @@ export interface ClientSideParts {
   readonly name: string;
   readonly clientContext: ClientContext;
   readonly correlator: Correlator;
-  readonly owner: Pick<ConnectionOwner, 'listChanged'>;
+  readonly owner: Pick<ConnectionReports, 'listChanged'>;
 }
 
 const EMPTY = Buffer.from('{}');

@@ -11,7 +11,7 @@ import type { Transport, TransportEvents } from '../transport/transport.ts';
 import type { ClientSide } from './client-side.ts';
 
 /** What a connection asks of its link, and reports to it. */
-export interface ConnectionOwner {
+export interface ConnectionReports {
   /** Called when the silence limit was too short for the server. */
   raise(silenceMs: number): void;
   listChanged(): void;
@@ -29,7 +29,7 @@ export interface ConnectionParts {
   readonly spec: ServerSpec;
   readonly version: string;
   readonly makeTransport: (spec: ServerSpec, events: TransportEvents) => Transport;
-  readonly owner: ConnectionOwner;
+  readonly owner: ConnectionReports;
   /** The client or clients behind it. */
   readonly clientContext: ClientContext;
   /** Another worker runs the server. */

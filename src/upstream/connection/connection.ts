@@ -66,7 +66,7 @@ export class Connection {
     const events = new ConnectionEvents({ bus: runtime.bus, server, notes, phase });
     const { preferencesChanged } = events;
     const transport = inEras({ ...parts, preferencesChanged, nextId: () => requests.takeId() }, events);
-    const unowned = new UnownedAnswers(runtime.timers);
+    const unowned = new UnownedAnswers(runtime);
     const correlator = new Correlator({ runtime, server, transport, requests, unowned, invalid, rate, owner });
     const replies = new ReplyMatcher({ server, requests, unowned, invalid, correlator });
     const loss = new ConnectionLoss(server, correlator);

@@ -39,7 +39,7 @@ function bare() {
   const limits = limitsFrom({});
   const invalid = new InvalidMessages(runtime, 's');
   const requests = requestTable(runtime);
-  const unowned = new UnownedAnswers(runtime.timers);
+  const unowned = new UnownedAnswers(runtime);
   const rate = new NotificationRate(runtime, limits, 's');
   const correlator: Correlator = new Correlator({
     runtime,

@@ -12,7 +12,7 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import { endedRefusal, notSentRefusal } from '../call-endings.ts';
 import type { Transport } from '../transport/transport.ts';
-import type { ConnectionOwner } from './connection-parts.ts';
+import type { ConnectionReports } from './connection-parts.ts';
 import type { InvalidMessages } from './invalid-messages.ts';
 import type { NotificationRate } from './notification-rate.ts';
 import { PendingRequest, type PendingRequestHandlers, type RequestOptions } from './pending-request.ts';
@@ -45,7 +45,7 @@ export interface CorrelatorParts {
   readonly invalid: InvalidMessages;
   /** Each request that is sent allows more notifications. */
   readonly rate: Pick<NotificationRate, 'earn'>;
-  readonly owner: Pick<ConnectionOwner, 'mayCancel'>;
+  readonly owner: Pick<ConnectionReports, 'mayCancel'>;
 }
 
 export class Correlator {
@@ -53,7 +53,7 @@ export class Correlator {
   readonly #server: string;
   readonly #transport: Transport;
   readonly #requests: RequestTable<RequestEntry>;
-  readonly #owner: Pick<ConnectionOwner, 'mayCancel'>;
+  readonly #owner: Pick<ConnectionReports, 'mayCancel'>;
   readonly #requestHandlers: PendingRequestHandlers;
   readonly #rate: Pick<NotificationRate, 'earn'>;
   readonly #invalid: InvalidMessages;

@@ -14,7 +14,7 @@ import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import type { ClientContext } from '../client-context.ts';
-import type { ConnectionOwner } from './connection-parts.ts';
+import type { ConnectionReports } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
 
 /** Longest time for which one request stays open, ms; servers and proxies end it sooner. */
@@ -33,7 +33,7 @@ export interface ListenStreamParts {
   readonly server: string;
   readonly correlator: Correlator;
   readonly clientContext: Pick<ClientContext, 'lists' | 'subscriptions'>;
-  readonly owner: Pick<ConnectionOwner, 'listChanged'>;
+  readonly owner: Pick<ConnectionReports, 'listChanged'>;
 }
 
 interface Stream {

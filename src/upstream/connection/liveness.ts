@@ -15,7 +15,7 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { UpstreamReply } from '../call.ts';
 import { OTHER_CALL_AT_WORK } from '../failure-signs.ts';
 import type { Transport } from '../transport/transport.ts';
-import type { ConnectionOwner } from './connection-parts.ts';
+import type { ConnectionReports } from './connection-parts.ts';
 import type { Correlator } from './correlator.ts';
 import type { PendingRequest, SilenceWatch } from './pending-request.ts';
 import type { ServerProfile } from './server-profile.ts';
@@ -48,7 +48,7 @@ export interface LivenessParts {
   readonly correlator: Correlator;
   readonly transport: Transport;
   readonly profile: Pick<ServerProfile, 'hello' | 'probeList'>;
-  readonly owner: Pick<ConnectionOwner, 'raise'>;
+  readonly owner: Pick<ConnectionReports, 'raise'>;
 }
 
 export class Liveness implements SilenceWatch {

@@ -39,7 +39,7 @@ export class ReplyMatcher {
     const { bytes, id } = envelope;
     const entry = correlator.entryAt(bytes, id);
     if (entry) return this.#take(entry, envelope);
-    if (!this.#isAnswerOfPending(envelope)) return correlator.countUnmatched();
+    if (unowned.isFull || !this.#isAnswerOfPending(envelope)) return correlator.countUnmatched();
     if (bytes.length > MOST_KEPT_BYTES && requests.size > 1)
       return this.unreadable(unusableAnswer(server, 'it names no request', envelope));
     // Copied: the chunk that it came in may be large.

@@ -6,7 +6,7 @@ import { UnownedAnswers } from './unowned-answers.ts';
 function table() {
   const frozen = frozenRuntime();
   const ended: string[] = [];
-  const answers = new UnownedAnswers(frozen.runtime.timers);
+  const answers = new UnownedAnswers(frozen.runtime);
   const add = (name: string, ids: number[]) =>
     answers.add(ids, (id) => {
       ended.push(`${name}:${id}`);
@@ -41,6 +41,30 @@ test('leaves the request that is left alone when its own answer comes within the
   answers.ended(2, true);
   advance(1100);
   assert.deepEqual(ended, []);
+});
+
+test('ends nothing while a request that was cancelled may still be answered', () => {
+  const { answers, ended, add, advance } = table();
+  answers.ended(9, false);
+  add('a', [1]);
+  add('b', [1, 2]);
+  answers.ended(2, true);
+  advance(29_000);
+  assert.deepEqual(ended, []);
+  advance(1500);
+  add('c', [1]);
+  assert.deepEqual(ended, ['c:1']);
+});
+
+test('counts a request once whose end is near', () => {
+  const { answers, ended, add, advance } = table();
+  add('a', [1, 2]);
+  answers.ended(2, true);
+  add('b', [1, 3]);
+  assert.deepEqual(ended, []);
+  answers.ended(3, true);
+  advance(1100);
+  assert.deepEqual(ended, ['a:1']);
 });
 
 test('ends nothing when one of the requests ended without an answer, for it may be the late one', () => {

@@ -110,18 +110,26 @@ export class ConnectionLoop {
   async #untilLost(connection: Connection, opened?: OpenedConnection): Promise<LifeEnd> {
     const { link, state, history, handover } = this.#parts;
     const end = Promise.withResolvers<LifeEnd>();
-    void connection.lost.then(end.resolve);
+    let isOver = false;
+    const finish = (how: LifeEnd): boolean => {
+      const isFirst = !isOver;
+      isOver = true;
+      if (isFirst) end.resolve(how);
+      return isFirst;
+    };
+    void connection.lost.then(finish);
     try {
       await (opened ? this.#becomeReady(opened) : this.#open(connection));
       history.ready();
-      const tryAnew = () => handover.tryAnew(end.resolve);
+      const tryAnew = () => handover.tryAnew(finish);
       using watch = this.#watch(connection, tryAnew);
       state.watch(watch);
-      using _ = watchHolder(link, connection, { gone: end.resolve, tryOwn: tryAnew });
+      using _ = watchHolder(link, connection, { gone: finish, tryOwn: tryAnew });
       return await end.promise;
     } catch (thrown) {
       return faultOf(thrown, link.runtime, this.#server);
     } finally {
+      isOver = true;
       state.watch(undefined);
       handover.stopTrial();
     }

@@ -49,9 +49,10 @@ export class ConnectionSwitch {
   }
 
   /**
-   * Calls `succeed` with a connection that has listed and is healthy; does nothing when the trial fails or is not due.
+   * Calls `succeed` with a connection that has listed and is healthy, and closes it when that returns false; does
+   * nothing when the trial fails or is not due.
    */
-  tryAnew(succeed: (opened: OpenedConnection) => void): void {
+  tryAnew(succeed: (opened: OpenedConnection) => boolean): void {
     const { runtime, scope, connections } = this.#parts;
     const nowMs = runtime.clock.nowMs();
     if (this.#tried || nowMs - this.#beganMs < TRIAL_EVERY_MS) return;
@@ -63,7 +64,7 @@ export class ConnectionSwitch {
       const isWell = opened !== undefined && !opened.lists.toolsFault && (await connection.liveness.isAlive());
       const isWanted = this.#tried === connection && !scope.closed;
       if (this.#tried === connection) this.#tried = undefined;
-      if (isWell && isWanted) return succeed({ connection, ...opened });
+      if (isWell && isWanted && succeed({ connection, ...opened })) return;
       using deadline = closingDeadline(this.#parts, this.#parts.state);
       await connection.close(deadline);
     });

@@ -8,7 +8,7 @@ import type { ServerSpec } from '../../model/snapshot.ts';
 import type { InitializeResult } from '../../protocol/era-2025/initialize.ts';
 import type { ClientSide } from '../connection/client-side.ts';
 import { Connection } from '../connection/connection.ts';
-import type { ConnectionOwner } from '../connection/connection-parts.ts';
+import type { ConnectionReports } from '../connection/connection-parts.ts';
 import type { ConnectionHistory } from './connection-history.ts';
 import { publishRaised } from './link-events.ts';
 import type { LinkLists } from './link-lists.ts';
@@ -26,7 +26,7 @@ export interface LinkConnectionsParts {
   readonly lists: Pick<LinkLists, 'isStale'>;
 }
 
-export class LinkConnections implements ConnectionOwner {
+export class LinkConnections implements ConnectionReports {
   readonly #parts: LinkConnectionsParts;
 
   constructor(parts: LinkConnectionsParts) {
