@@ -72,7 +72,7 @@ export function createCatalog({ runtime, limits }: CatalogParts): Catalog {
     'drop-oldest',
     runtime.ceilings,
   );
-  let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the rooms that listen
+  let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the modules that listen
   let owners = atOnce(nameOwners([]));
   let built: CatalogState = {
     indexes: new Map(),

@@ -11,7 +11,7 @@ export type HubEventListener = (fact: HubEvent) => void;
 
 export class EventBus {
   readonly #secrets: SecretMask | undefined;
-  #listeners: readonly HubEventListener[] = []; // bounded by: the rooms that listen (telemetry, health, relay)
+  #listeners: readonly HubEventListener[] = []; // bounded by: the modules that listen (telemetry, health, relay)
   #brokenListeners = 0;
 
   constructor(secrets?: SecretMask) {

@@ -2,8 +2,8 @@
  * Containers that count what each owner holds: a total limit, and a share for each owner (`shareOf` in `principal.ts`).
  * Guarantees: an owner above its share loses, or is refused, its own entries only; a full container evicts from the
  * owner that holds most; in a container that refuses, one owner fills at most three quarters, so that a new owner finds
- * a place; every operation is O(1), also when full; after a limit was
- * lowered, nothing above it grows, and what overflow drops is dropped by `shrink`.
+ * a place; every operation is O(1), also when full; after a limit was lowered, nothing above it grows, and `shrink`
+ * drops what the rule drops.
  */
 
 import { Capped, type ContainerLimits, type MaxSize } from './container-limits.ts';

@@ -107,7 +107,7 @@ export function createSessionPreferences(parts: { runtime: Runtime; limits: Limi
   const index = { all: new SubscriptionIndex(), ephemeral: new SubscriptionIndex() };
   /** Number of sessions of each path for each level. */
   const levels = new Map<string, number[]>(); // bounded by: paths of sessions, which are views of the configuration
-  let listeners: readonly ((entry: StoredPreferences) => void)[] = []; // bounded by: the rooms that listen
+  let listeners: readonly ((entry: StoredPreferences) => void)[] = []; // bounded by: the modules that listen
 
   /** Removes an entry from everything derived from it. */
   function unindex(id: string, entry: Preferences): void {

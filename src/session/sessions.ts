@@ -154,8 +154,8 @@ export function createSessions(parts: { runtime: Runtime; limits: Limits; keyRin
     runtime.ceilings,
   );
   const texts = new CappedMap<string, string>('session.texts', SHARED_TEXTS, 'drop-oldest', runtime.ceilings);
-  const endListeners: ((random: string) => void)[] = []; // bounded by: the rooms that listen
-  const tombstoneListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the rooms that listen
+  const endListeners: ((random: string) => void)[] = []; // bounded by: the modules that listen
+  const tombstoneListeners: ((tombstone: Tombstone) => void)[] = []; // bounded by: the modules that listen
   const sweep = sweepEveryMinute(runtime.timers, (swept) => {
     const idleBefore = runtime.clock.nowMs() - limits.sessionIdleMs;
     const oldBefore = runtime.clock.wallMs() - limits.sessionMs;
