@@ -22,8 +22,8 @@ import { ensureFirstKey } from '../control/first-key.ts';
 import { HubError } from '../model/errors.ts';
 import { type Heartbeat, KEYS_SOCKET, PROCESS_ENV, WORKERS_SOCKET } from '../model/supervisor-messages.ts';
 import { createKeysFile } from '../relay/keys-file.ts';
-import { createKeysServer } from '../relay/keys-server.ts';
-import { createRelayServer } from '../relay/relay-server.ts';
+import { KeysServer } from '../relay/keys-server.ts';
+import { RelayServer } from '../relay/relay-server.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type Service, startAll } from '../runtime/service.ts';
@@ -96,13 +96,13 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
       relist: () => relay.relist(),
     },
   });
-  const relay = createRelayServer({
+  const relay = new RelayServer({
     runtime,
     limits,
     socketPath: relaySocketPath(places.runDir),
     handlers: control.handlers,
   });
-  const keys = createKeysServer({
+  const keys = new KeysServer({
     runtime,
     limits,
     socketPath: join(runDir, KEYS_SOCKET),

@@ -12,8 +12,8 @@ import { limitsFrom } from '../config/limits.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { ProcessMessage } from '../model/supervisor-messages.ts';
 import { KEYS_SOCKET } from '../model/supervisor-messages.ts';
-import { createKeysClient } from '../relay/keys-client.ts';
-import { createRelayClient } from '../relay/relay-client.ts';
+import { KeysClient } from '../relay/keys-client.ts';
+import { RelayClient } from '../relay/relay-client.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
@@ -110,7 +110,7 @@ test('becomes ready, answers, sends a worker its snapshot, and exits when asked'
   const runtime = createRuntime();
   const snapshots: Snapshot[] = [];
   let heard = () => {};
-  const client = createRelayClient({
+  const client = new RelayClient({
     runtime,
     limits: limitsFrom({}),
     socketPath: join(control.runDir, 'relay.sock'),
@@ -126,7 +126,7 @@ test('becomes ready, answers, sends a worker its snapshot, and exits when asked'
   // Keys travel apart from snapshots.
   let keysRevision = 0;
   const twoKeys = Promise.withResolvers<void>();
-  const keys = createKeysClient({
+  const keys = new KeysClient({
     runtime,
     limits: limitsFrom({}),
     socketPath: join(control.runDir, KEYS_SOCKET),

@@ -16,8 +16,8 @@ import {
   socketName,
 } from '../model/supervisor-messages.ts';
 import { createEgress } from '../net/egress.ts';
-import { createKeysClient } from '../relay/keys-client.ts';
-import { createRelayClient, type RelayClient } from '../relay/relay-client.ts';
+import { KeysClient } from '../relay/keys-client.ts';
+import { RelayClient } from '../relay/relay-client.ts';
 import { createSnapshotFile, type SnapshotFile } from '../relay/snapshot-file.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { readOrCreateSecrets } from '../seal/secret-file.ts';
@@ -94,7 +94,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     : leaving && join(runDir, leaving);
   const handover = new WorkerHandover({ runtime, limits, socketPath, predecessor, mark });
   let workerToken: string | undefined;
-  const relay: RelayClient = createRelayClient({
+  const relay: RelayClient = new RelayClient({
     runtime,
     limits,
     socketPath: join(runDir, RELAY_SOCKET),
@@ -132,7 +132,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     listed: (listing) => relay.sendListing(listing),
     built: (world) => file.write(world),
   });
-  const keys = createKeysClient({
+  const keys = new KeysClient({
     runtime,
     limits,
     slot,

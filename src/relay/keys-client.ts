@@ -3,114 +3,94 @@
  * Guarantees: reconnects for ever with backoff, within about 1 s after control is available; keys older than those of the worker are confirmed but
  * not applied.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
-import { backoffMs } from '../runtime/backoff.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Service } from '../runtime/service.ts';
+import { ControlConnection } from './_control-connection.ts';
+import { guarded } from './_guarded.ts';
 import { LineSplitter } from './_line-splitter.ts';
 import type { AppliedRevisions, KeysFrame, KeysMessage, KeysWorkerMessage } from './keys-messages.ts';
 import { parseMessage } from './relay-messages.ts';
 
-const CONNECT_TIMEOUT_MS = 2000;
-const BACKOFF = { baseMs: 50, capMs: 1000 } as const;
-
-export interface KeysClient extends Service {
-  /** Connects now if not connected, without waiting for the backoff. */
-  reconnect(): void;
-  /** Confirms the revisions applied since. */
-  confirm(): void;
-  /** Time since control last sent or confirmed the keys, ms; undefined = never in this process. */
-  readonly ageMs: number | undefined;
-}
-
-export function createKeysClient(parts: {
+export interface KeysClientParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   readonly slot: number;
   readonly applied: () => AppliedRevisions;
   readonly onKeys: (frame: KeysFrame) => void;
-}): KeysClient {
-  const { runtime, limits, applied } = parts;
-  let socket: Socket | undefined;
-  let isConnected = false;
-  let isRunning = false;
-  let failures = 0;
-  let receivedMs: number | undefined;
+}
 
-  function send(message: KeysWorkerMessage): void {
-    if (isConnected) socket?.write(`${JSON.stringify(message)}\n`);
+export class KeysClient implements Service {
+  readonly name = 'keys';
+  readonly #parts: KeysClientParts;
+  readonly #connection: ControlConnection;
+  /** Monotonic ms. */
+  #receivedMs: number | undefined;
+
+  constructor(parts: KeysClientParts) {
+    this.#parts = parts;
+    const { runtime, socketPath, slot, applied } = parts;
+    this.#connection = new ControlConnection({
+      runtime,
+      socketPath,
+      created: (socket) => this.#read(socket),
+      opened: () => this.#send({ t: 'hello', slot, pid: process.pid, ...applied() }),
+      lost: () => {},
+    });
   }
 
-  function confirm(): void {
-    send({ t: 'applied', ...applied() });
+  /** Time since control last sent or confirmed the keys, ms; undefined = never in this process. */
+  get ageMs(): number | undefined {
+    const { clock } = this.#parts.runtime;
+    return this.#receivedMs === undefined ? undefined : Math.round(clock.nowMs() - this.#receivedMs);
   }
 
-  function receive(message: KeysMessage): void {
-    receivedMs = runtime.clock.nowMs();
-    if (message.t !== 'keys') return;
-    parts.onKeys({ keysRevision: message.keysRevision, keys: message.keys });
-    confirm();
+  async start(_deadline: Deadline): Promise<void> {
+    this.#connection.start();
   }
 
-  function openConnection(): void {
-    if (!isRunning || socket) return;
-    const attempt = connect(parts.socketPath);
-    socket = attempt;
+  async stop(_deadline: Deadline): Promise<void> {
+    this.#connection.destroy();
+  }
+
+  /** Connects now if not connected, without waiting for the backoff. */
+  reconnect(): void {
+    this.#connection.reconnect();
+  }
+
+  /** Confirms the revisions applied since. */
+  confirm(): void {
+    this.#send({ t: 'applied', ...this.#parts.applied() });
+  }
+
+  #send(message: KeysWorkerMessage): void {
+    this.#connection.socket?.write(`${JSON.stringify(message)}\n`);
+  }
+
+  #read(socket: Socket): void {
+    const { runtime, limits } = this.#parts;
     const lines = new LineSplitter(() => limits.snapshotBytes);
-    const connectTimer = runtime.timers.after(CONNECT_TIMEOUT_MS, () => {
-      if (attempt.connecting) attempt.destroy();
-    });
-    attempt.on('connect', () => {
-      isConnected = true;
-      failures = 0;
-      send({ t: 'hello', slot: parts.slot, pid: process.pid, ...applied() });
-    });
-    attempt.on('data', (chunk) => {
+    socket.on('data', (chunk) => {
       const tooLong = lines.push(chunk, (text) => {
         const message = parseMessage<KeysMessage>(text);
-        if (message) guarded(() => receive(message));
+        if (message) guarded(runtime, this.name, () => this.#receive(message));
       });
       if (tooLong > 0)
         runtime.bus.publish({
           type: 'task-faulted',
-          task: 'keys',
+          task: this.name,
           fault: 'control sent keys longer than snapshotBytes; they were ignored',
         });
     });
-    attempt.on('error', () => {});
-    attempt.on('close', () => {
-      connectTimer[Symbol.dispose]();
-      socket = undefined;
-      isConnected = false;
-      failures += 1;
-      if (isRunning) runtime.timers.after(backoffMs(failures, BACKOFF, runtime.random), openConnection);
-    });
   }
 
-  function guarded(work: () => void): void {
-    try {
-      work();
-    } catch (fault) {
-      runtime.bus.publish({ type: 'task-faulted', task: 'keys', fault });
-    }
+  #receive(message: KeysMessage): void {
+    this.#receivedMs = this.#parts.runtime.clock.nowMs();
+    if (message.t !== 'keys') return;
+    this.#parts.onKeys({ keysRevision: message.keysRevision, keys: message.keys });
+    this.confirm();
   }
-
-  return {
-    name: 'keys',
-    reconnect: openConnection,
-    confirm,
-    get ageMs() {
-      return receivedMs === undefined ? undefined : Math.round(runtime.clock.nowMs() - receivedMs);
-    },
-    async start() {
-      isRunning = true;
-      openConnection();
-    },
-    async stop() {
-      isRunning = false;
-      socket?.destroy();
-    },
-  };
 }

@@ -30,15 +30,6 @@ export interface WorkerKeys extends AppliedRevisions {
   readonly pid: number;
 }
 
-export interface KeysServer extends Service {
-  /** Sends to all workers, and to each that connects later. */
-  publish(frame: KeysFrame): void;
-  /** Waits until workers 1 to `workerCount` have applied `want`, or until the deadline. Returns those that have not. Never rejects. */
-  awaitConfirmation(want: AppliedRevisions, workerCount: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
-  /** Returns the connected worker processes. */
-  workers(): readonly WorkerKeys[];
-}
-
 interface WorkerConnection {
   readonly socket: Socket;
   /** Undefined until `hello` has arrived. */
@@ -47,126 +38,136 @@ interface WorkerConnection {
   isBehind: boolean;
 }
 
-export function createKeysServer(parts: {
+export interface KeysServerParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   /** Called with the highest revision of a worker; it may be above ours. */
   readonly onRevisionSeen: (revision: number) => void;
-}): KeysServer {
-  const { runtime, socketPath, onRevisionSeen } = parts;
-  const connections = new CappedMap<Socket, WorkerConnection>(
-    'relay.keys-workers',
-    MAX_WORKERS,
-    'refuse',
-    runtime.ceilings,
-  );
-  const waiting = new Set<() => void>(); // bounded by: requests to the admin API
-  let frame: Buffer | undefined;
-  let server: Server | undefined;
-  let alive: Disposable | undefined;
+}
 
-  function send(line: WorkerConnection): void {
-    if (!frame || line.socket.destroyed) return;
-    line.isBehind = line.socket.writableLength > 0;
-    if (!line.isBehind) line.socket.write(frame);
+export class KeysServer implements Service {
+  readonly name = 'keys';
+  readonly #parts: KeysServerParts;
+  readonly #connections: CappedMap<Socket, WorkerConnection>;
+  readonly #waiting = new Set<() => void>(); // bounded by: requests to the admin API
+  /** The newest keys, encoded. */
+  #frame: Buffer | undefined;
+  #server: Server | undefined;
+  #alive: Disposable | undefined;
+
+  constructor(parts: KeysServerParts) {
+    this.#parts = parts;
+    this.#connections = new CappedMap('relay.keys-workers', MAX_WORKERS, 'refuse', parts.runtime.ceilings);
   }
 
-  function receive(line: WorkerConnection, message: KeysWorkerMessage): void {
-    if (message.t === 'hello') {
-      const { slot, pid, keysRevision, revision } = message;
-      line.worker = { slot, pid, keysRevision, revision };
-      onRevisionSeen(Math.max(keysRevision, revision));
-      send(line);
-    } else if (message.t === 'applied' && line.worker) {
-      const { keysRevision, revision } = message;
-      line.worker = { ...line.worker, keysRevision, revision };
+  async start(deadline: Deadline): Promise<void> {
+    if (this.#server) return;
+    const { runtime, socketPath } = this.#parts;
+    const server = createServer((socket) => this.#accept(socket));
+    await runtime.waits.for(listenOn(server, socketPath), { label: 'service-start', owner: this.name, deadline });
+    this.#server = server;
+    this.#alive = runtime.timers.every(ALIVE_INTERVAL_MS, () => {
+      for (const { socket } of this.#connections.values()) if (socket.writableLength === 0) socket.write(ALIVE);
+    });
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    this.#alive?.[Symbol.dispose]();
+    const server = this.#server;
+    this.#server = undefined;
+    if (!server) return;
+    for (const socket of [...this.#connections.keys()]) socket.destroy();
+    await closeServer(server, { runtime: this.#parts.runtime, owner: 'relay' }, deadline);
+  }
+
+  /** Sends to all workers, and to each that connects later. */
+  publish(frame: KeysFrame): void {
+    this.#frame = Buffer.from(`${JSON.stringify({ t: 'keys', ...frame })}\n`);
+    for (const connection of this.#connections.values()) if (connection.worker) this.#send(connection);
+  }
+
+  /** Returns the connected worker processes. */
+  workers(): readonly WorkerKeys[] {
+    return [...this.#connections.values()].flatMap(({ worker }) => worker ?? []);
+  }
+
+  /** Waits until workers 1 to `workerCount` have applied `want`, or until the deadline. Returns those that have not. Never rejects. */
+  async awaitConfirmation(
+    want: AppliedRevisions,
+    workerCount: number,
+    deadline: Deadline,
+  ): Promise<readonly Unconfirmed[]> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const check = (): void => {
+      if (unconfirmed(this.workers(), want, workerCount).length === 0) resolve();
+    };
+    this.#waiting.add(check);
+    check();
+    try {
+      const owner = `keys revision ${want.keysRevision}`;
+      await this.#parts.runtime.waits.for(promise, { label: 'keys-confirm', owner, deadline });
+    } catch {
+      // Deadline reached: the result contains those that are missing.
+    } finally {
+      this.#waiting.delete(check);
     }
-    checkWaiting();
+    return unconfirmed(this.workers(), want, workerCount);
   }
 
-  function checkWaiting(): void {
-    for (const check of [...waiting]) check();
-  }
-
-  function accept(socket: Socket): void {
-    const line: WorkerConnection = { socket, worker: undefined, isBehind: false };
-    if (!connections.set(socket, line)) return void socket.destroy();
+  #accept(socket: Socket): void {
+    const connection: WorkerConnection = { socket, worker: undefined, isBehind: false };
+    if (!this.#connections.set(socket, connection)) return void socket.destroy();
     const reader = new LineSplitter(() => MAX_MESSAGE_BYTES);
     socket.on('data', (chunk) => {
       reader.push(chunk, (text) => {
         const message = parseMessage<KeysWorkerMessage>(text);
-        if (message) receive(line, message);
+        if (message) this.#receive(connection, message);
       });
     });
     socket.on('drain', () => {
-      if (line.isBehind) send(line);
+      if (connection.isBehind) this.#send(connection);
     });
     socket.on('error', () => {});
     socket.on('close', () => {
-      connections.delete(socket);
-      checkWaiting();
+      this.#connections.delete(socket);
+      this.#checkWaiting();
     });
   }
 
-  function workers(): WorkerKeys[] {
-    return [...connections.values()].flatMap(({ worker }) => worker ?? []);
+  #receive(from: WorkerConnection, message: KeysWorkerMessage): void {
+    const { keysRevision, revision } = message;
+    if (message.t === 'hello') {
+      const { slot, pid } = message;
+      from.worker = { slot, pid, keysRevision, revision };
+      this.#parts.onRevisionSeen(Math.max(keysRevision, revision));
+      this.#send(from);
+    } else if (message.t === 'applied' && from.worker) from.worker = { ...from.worker, keysRevision, revision };
+    this.#checkWaiting();
   }
 
-  function missing(want: AppliedRevisions, workerCount: number): Unconfirmed[] {
-    const found: Unconfirmed[] = []; // bounded by: MAX_WORKERS and workerCount
-    const connected = workers();
-    for (const { slot, pid, keysRevision, revision } of connected)
-      if (keysRevision < want.keysRevision || revision < want.revision)
-        found.push({ hub: slot, message: `worker ${slot} (pid ${pid}) has not confirmed` });
-    for (let slot = 1; slot <= workerCount; slot += 1)
-      if (!connected.some((one) => one.slot === slot))
-        found.push({ hub: slot, message: `worker ${slot} is not connected to the control process` });
-    return found;
+  #send(to: WorkerConnection): void {
+    if (!this.#frame || to.socket.destroyed) return;
+    to.isBehind = to.socket.writableLength > 0;
+    if (!to.isBehind) to.socket.write(this.#frame);
   }
 
-  return {
-    name: 'keys',
-    async start(deadline) {
-      if (server) return;
-      const made = createServer(accept);
-      await runtime.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'keys', deadline });
-      server = made;
-      alive = runtime.timers.every(ALIVE_INTERVAL_MS, () => {
-        for (const { socket } of connections.values()) if (socket.writableLength === 0) socket.write(ALIVE);
-      });
-    },
-    async stop(deadline) {
-      alive?.[Symbol.dispose]();
-      const stopping = server;
-      server = undefined;
-      if (!stopping) return;
-      for (const socket of [...connections.keys()]) socket.destroy();
-      await closeServer(stopping, { runtime, owner: 'relay' }, deadline);
-    },
-    publish(next) {
-      frame = Buffer.from(`${JSON.stringify({ t: 'keys', ...next })}\n`);
-      for (const line of connections.values()) if (line.worker) send(line);
-    },
-    async awaitConfirmation(want, workerCount, deadline) {
-      let stop = () => {};
-      const done = new Promise<void>((resolve) => {
-        const check = (): void => {
-          if (missing(want, workerCount).length === 0) resolve();
-        };
-        waiting.add(check);
-        stop = () => waiting.delete(check);
-        check();
-      });
-      try {
-        await runtime.waits.for(done, { label: 'keys-confirm', owner: `keys revision ${want.keysRevision}`, deadline });
-      } catch {
-        // Deadline reached: the result contains those that are missing.
-      } finally {
-        stop();
-      }
-      return missing(want, workerCount);
-    },
-    workers,
-  };
+  #checkWaiting(): void {
+    for (const check of [...this.#waiting]) check();
+  }
+}
+
+/** Returns those of workers 1 to `workerCount`, and of other connected ones, that have not applied `want`. */
+function unconfirmed(
+  connected: readonly WorkerKeys[],
+  want: AppliedRevisions,
+  workerCount: number,
+): readonly Unconfirmed[] {
+  const behind = connected
+    .filter(({ keysRevision, revision }) => keysRevision < want.keysRevision || revision < want.revision)
+    .map(({ slot, pid }) => ({ hub: slot, message: `worker ${slot} (pid ${pid}) has not confirmed` }));
+  const absent = Array.from({ length: workerCount }, (_, at) => at + 1)
+    .filter((slot) => !connected.some((one) => one.slot === slot))
+    .map((slot) => ({ hub: slot, message: `worker ${slot} is not connected to the control process` }));
+  return [...behind, ...absent];
 }

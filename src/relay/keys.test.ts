@@ -8,8 +8,8 @@ import { until } from '../../test/support/hub.ts';
 import { keyRecord } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createRuntime } from '../runtime/runtime.ts';
-import { createKeysClient } from './keys-client.ts';
-import { createKeysServer } from './keys-server.ts';
+import { KeysClient } from './keys-client.ts';
+import { KeysServer } from './keys-server.ts';
 
 const runtime = createRuntime();
 const limits = limitsFrom({});
@@ -18,7 +18,7 @@ async function rig(t: TestContext) {
   const dir = await mkdtemp(join(tmpdir(), 'mcphub-keys-'));
   const socketPath = join(dir, 'keys.sock');
   const seen: number[] = [];
-  const server = createKeysServer({
+  const server = new KeysServer({
     runtime,
     limits,
     socketPath,
@@ -32,7 +32,7 @@ async function rig(t: TestContext) {
   const worker = async (slot: number, start = 0) => {
     const has = { keysRevision: start, revision: 0 };
     const ids: string[][] = [];
-    const client = createKeysClient({
+    const client = new KeysClient({
       ...{ runtime, limits, socketPath, slot },
       applied: () => has,
       onKeys({ keysRevision, keys }) {

@@ -6,29 +6,19 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { CatalogSize } from '../model/catalog-size.ts';
-import { HubError } from '../model/errors.ts';
 import type { HubEvent } from '../model/events.ts';
 import { type Listing, type Snapshot, wholeListing } from '../model/snapshot.ts';
 import { CappedMap } from '../runtime/capped.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Service } from '../runtime/service.ts';
-import { PacedLineReader } from './_paced-line-reader.ts';
-import { SessionRecordOutbox } from './_session-record-outbox.ts';
+import { guarded } from './_guarded.ts';
 import { SnapshotParts } from './_snapshot-parts.ts';
-import { WorkerOutbox } from './_worker-outbox.ts';
-import { RowsInbox } from './listing-lines.ts';
-import {
-  encodeMessage,
-  parseMessage,
-  type ReportedStatus,
-  type SessionRecord,
-  type WorkerFigures,
-  type WorkerMessage,
-} from './relay-messages.ts';
+import { WorkerConnection } from './_worker-connection.ts';
+import type { ReportedStatus, SessionRecord, WorkerFigures, WorkerMessage } from './relay-messages.ts';
 import { closeServer, listenOn } from './unix-socket.ts';
 
 const MAX_WORKERS = 128;
-const HELLO_TIMEOUT_MS = 5000;
 
 /** Receives what workers send, in order for each worker. Must not wait or block. */
 export interface RelayHandlers {
@@ -43,200 +33,129 @@ export interface RelayHandlers {
   sessionRecords(): readonly SessionRecord[];
 }
 
-export interface RelayServer extends Service {
-  /**
-   * Sends to all workers, and to each that connects later. Returns the catalogs that exceed `snapshotBytes` and are left out; throws `store-failed`
-   * when the snapshot is too large even without lists.
-   */
-  publish(snapshot: Snapshot): readonly CatalogSize[];
-  sendSessionRecords(records: readonly SessionRecord[]): void;
-  /** Makes all connected workers read the lists of their servers again. */
-  relist(): void;
-}
-
-interface WorkerConnection {
-  readonly socket: Socket;
-  readonly records: SessionRecordOutbox;
-  readonly rows: RowsInbox;
-  readonly outbox: WorkerOutbox;
-  /** Bytes of the rows received so far of the current listing. */
-  rowBytes: number;
-  slot: number | undefined;
-  /** Set together with `slot`. */
-  hello: (WorkerMessage & { t: 'hello' }) | undefined;
-}
-
-export function createRelayServer(parts: {
+export interface RelayServerParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly socketPath: string;
   readonly handlers: RelayHandlers;
-}): RelayServer {
-  const { runtime, limits, socketPath, handlers } = parts;
-  const connections = new CappedMap<Socket, WorkerConnection>('relay.hubs', MAX_WORKERS, 'refuse', runtime.ceilings);
-  const snapshotParts = new SnapshotParts(() => limits.snapshotBytes);
-  let server: Server | undefined;
+}
 
-  function flushRecords({ socket, records }: WorkerConnection): void {
-    if (!socket.destroyed)
-      records.flush(
-        () => socket.writableLength,
-        (line) => socket.write(line),
-      );
+export class RelayServer implements Service {
+  readonly name = 'relay';
+  readonly #parts: RelayServerParts;
+  readonly #connections: CappedMap<Socket, WorkerConnection>;
+  readonly #snapshot: SnapshotParts;
+  #server: Server | undefined;
+
+  constructor(parts: RelayServerParts) {
+    this.#parts = parts;
+    this.#connections = new CappedMap('relay.hubs', MAX_WORKERS, 'refuse', parts.runtime.ceilings);
+    this.#snapshot = new SnapshotParts(() => parts.limits.snapshotBytes);
   }
 
-  function report(message: string): void {
-    runtime.bus.publish({ type: 'task-faulted', task: 'relay', fault: new HubError('overloaded', { message }) });
+  async start(deadline: Deadline): Promise<void> {
+    if (this.#server) return;
+    const { runtime, socketPath } = this.#parts;
+    const server = createServer((socket) => this.#accept(socket));
+    await runtime.waits.for(listenOn(server, socketPath), { label: 'service-start', owner: this.name, deadline });
+    this.#server = server;
   }
 
-  function disconnect(connection: WorkerConnection, reason: string): void {
-    report(`worker ${connection.slot ?? '?'} ${reason}; disconnected`);
-    connection.socket.destroy();
+  async stop(deadline: Deadline): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (!server) return;
+    for (const connection of [...this.#connections.values()]) connection.destroy();
+    await closeServer(server, { runtime: this.#parts.runtime, owner: this.name }, deadline);
   }
 
-  function receive(connection: WorkerConnection, message: WorkerMessage, bytes: number): void {
-    if (message.t === 'hello') return receiveHello(connection, message);
-    if (connection.slot === undefined) return disconnect(connection, 'sent a message before hello');
-    if (message.t === 'rows') {
-      connection.rowBytes += bytes;
-      connection.rows.add(message, bytes);
-    } else if (message.t === 'want') connection.outbox.resend(message.server);
-    else if (message.t === 'listed') receiveListing(connection, connection.slot, message);
-    else if (message.t === 'listing') handlers.listingReceived(connection.slot, wholeListing(message.listing));
-    else if (message.t === 'facts') handlers.factsReceived(connection.slot, message.facts);
+  /**
+   * Sends to all workers, and to each that connects later. Returns the catalogs that exceed `snapshotBytes` and are left out; throws `store-failed`
+   * when the snapshot is too large even without lists.
+   */
+  publish(snapshot: Snapshot): readonly CatalogSize[] {
+    const leftOut = this.#snapshot.update(snapshot);
+    for (const connection of this.#greeted()) connection.sendSnapshot();
+    return leftOut;
+  }
+
+  /** Makes all connected workers read the lists of their servers again. */
+  relist(): void {
+    for (const connection of this.#greeted()) connection.relist();
+  }
+
+  sendSessionRecords(records: readonly SessionRecord[]): void {
+    for (const connection of this.#greeted()) connection.sendRecords(records);
+  }
+
+  /** Returns the workers that have said hello. */
+  #greeted(): WorkerConnection[] {
+    return [...this.#connections.values()].filter(({ hello }) => hello !== undefined);
+  }
+
+  #accept(socket: Socket): void {
+    const connections = this.#connections;
+    if (connections.size >= connections.max) return void socket.destroy();
+    const { runtime, limits } = this.#parts;
+    const connection = new WorkerConnection({
+      runtime,
+      limits,
+      socket,
+      snapshot: this.#snapshot,
+      received: (from, message, bytes) => this.#receive(from, message, bytes),
+      closed: (from) => {
+        const { slot } = from;
+        const wasNewest = slot !== undefined && this.#newestOf(slot) === from;
+        connections.delete(socket);
+        if (wasNewest) guarded(runtime, this.name, () => this.#newestClosed(slot));
+      },
+    });
+    connections.set(socket, connection);
+  }
+
+  #receive(from: WorkerConnection, message: WorkerMessage, bytes: number): void {
+    const { handlers } = this.#parts;
+    if (message.t === 'hello') return this.#receiveHello(from, message);
+    const { slot } = from;
+    if (slot === undefined) return from.disconnect('sent a message before hello');
+    if (message.t === 'rows') from.addRows(message, bytes);
+    else if (message.t === 'want') from.resend(message.server);
+    else if (message.t === 'listed') {
+      const listing = from.completeListing(message);
+      if (listing) handlers.listingReceived(slot, listing);
+    } else if (message.t === 'listing') handlers.listingReceived(slot, wholeListing(message.listing));
+    else if (message.t === 'facts') handlers.factsReceived(slot, message.facts);
     else if (message.t === 'mark') handlers.sessionRecordReceived(toSessionRecord(message));
     else if (message.t === 'statuses') {
       // A draining worker still reports its servers, but its replacement reports for the slot.
-      if (newestOfSlot(connection.slot) === connection)
-        handlers.statusesReceived(connection.slot, message.servers, message);
+      if (this.#newestOf(slot) === from) handlers.statusesReceived(slot, message.servers, message);
     } else if (message.t === 'used') handlers.keysUsed(message.keyIds);
   }
 
-  function receiveListing(connection: WorkerConnection, slot: number, message: WorkerMessage & { t: 'listed' }): void {
-    const listing = connection.rows.listing(message.version, message);
-    const bytes = connection.rowBytes;
-    connection.rows.clear();
-    connection.rowBytes = 0;
-    if (listing) {
-      const whole = wholeListing(listing);
-      snapshotParts.recordSize(whole, bytes);
-      connection.outbox.setKnown(whole.server, whole);
-      handlers.listingReceived(slot, whole);
-    } else report(`worker ${slot} sent an incomplete listing of ${message.listing.server}; it was ignored`);
-  }
-
-  function receiveHello(connection: WorkerConnection, message: WorkerMessage & { t: 'hello' }): void {
+  #receiveHello(from: WorkerConnection, message: WorkerMessage & { t: 'hello' }): void {
     // A process that reconnects may still have its old connection open.
-    for (const other of connections.values())
-      if (other !== connection && other.slot === message.slot && other.hello?.pid === message.pid)
-        other.socket.destroy();
-    connection.slot = message.slot;
-    connection.hello = message;
-    for (const [server, digest] of Object.entries(message.lists ?? {}))
-      connection.outbox.setKnown(server, { digest, atMs: 0 });
-    if (newestOfSlot(message.slot) === connection)
-      handlers.workerConnected(message.slot, message.pid, message.revision);
-    connection.records.add(handlers.sessionRecords());
-    flushRecords(connection);
-    connection.outbox.update();
+    for (const other of this.#connections.values())
+      if (other !== from && other.slot === message.slot && other.hello?.pid === message.pid) other.destroy();
+    const { handlers } = this.#parts;
+    from.greet(message);
+    if (this.#newestOf(message.slot) === from) handlers.workerConnected(message.slot, message.pid, message.revision);
+    from.sendRecords(handlers.sessionRecords());
+    from.sendSnapshot();
   }
 
   /** Returns the newest process of a slot. */
-  function newestOfSlot(slot: number): WorkerConnection | undefined {
+  #newestOf(slot: number): WorkerConnection | undefined {
     let newest: WorkerConnection | undefined;
-    for (const connection of connections.values())
-      if (connection.slot === slot && connection.hello && connection.hello.life >= (newest?.hello?.life ?? 0))
-        newest = connection;
+    for (const connection of this.#connections.values())
+      if (connection.slot === slot && (connection.hello?.life ?? 0) >= (newest?.hello?.life ?? 0)) newest = connection;
     return newest;
   }
 
-  function newestDisconnected(slot: number): void {
-    const next = newestOfSlot(slot)?.hello;
-    if (next) handlers.workerConnected(slot, next.pid, next.revision);
-    else handlers.workerDisconnected(slot);
+  #newestClosed(slot: number): void {
+    const next = this.#newestOf(slot)?.hello;
+    if (next) this.#parts.handlers.workerConnected(slot, next.pid, next.revision);
+    else this.#parts.handlers.workerDisconnected(slot);
   }
-
-  function accept(socket: Socket): void {
-    if (connections.size >= connections.max) return void socket.destroy();
-    const disconnectSlow = (): void => disconnect(connection, 'reads nothing');
-    const connection: WorkerConnection = {
-      socket,
-      outbox: new WorkerOutbox({ runtime, socket, snapshot: snapshotParts, disconnect: disconnectSlow }),
-      rowBytes: 0,
-      records: new SessionRecordOutbox(() => limits.tombstones, runtime.ceilings),
-      rows: new RowsInbox(() => limits.snapshotBytes),
-      slot: undefined,
-      hello: undefined,
-    };
-    connections.set(socket, connection);
-    const helloTimer = runtime.timers.after(HELLO_TIMEOUT_MS, () => {
-      if (connection.slot === undefined) disconnect(connection, `sent no hello within ${HELLO_TIMEOUT_MS} ms`);
-    });
-    new PacedLineReader(socket, {
-      runtime,
-      maxBytes: () => limits.snapshotBytes,
-      owner: 'a worker',
-      onLine(line) {
-        const message = parseMessage<WorkerMessage>(line);
-        if (!message) disconnect(connection, 'sent an invalid message');
-        else if (!socket.destroyed) guarded(() => receive(connection, message, line.length));
-      },
-      onOversized: () =>
-        report(`worker ${connection.slot ?? '?'} sent a line longer than snapshotBytes; it was ignored`),
-    });
-    socket.on('drain', () => flushRecords(connection));
-    socket.on('error', () => {});
-    socket.on('close', () => {
-      helloTimer[Symbol.dispose]();
-      const { slot } = connection;
-      const wasNewest = slot !== undefined && newestOfSlot(slot) === connection;
-      connections.delete(socket);
-      connection.records[Symbol.dispose]();
-      if (wasNewest) guarded(() => newestDisconnected(slot));
-    });
-  }
-
-  // An error caused by one worker must not affect the others.
-  function guarded(work: () => void): void {
-    try {
-      work();
-    } catch (fault) {
-      runtime.bus.publish({ type: 'task-faulted', task: 'relay', fault });
-    }
-  }
-
-  return {
-    name: 'relay',
-    async start(deadline) {
-      if (server) return;
-      const made = createServer(accept);
-      await runtime.waits.for(listenOn(made, socketPath), { label: 'service-start', owner: 'relay', deadline });
-      server = made;
-    },
-    async stop(deadline) {
-      const stopping = server;
-      server = undefined;
-      if (!stopping) return;
-      for (const connection of [...connections.values()]) connection.socket.destroy();
-      await closeServer(stopping, { runtime, owner: 'relay' }, deadline);
-    },
-    publish(snapshot) {
-      const leftOut = snapshotParts.update(snapshot);
-      for (const connection of [...connections.values()]) if (connection.slot !== undefined) connection.outbox.update();
-      return leftOut;
-    },
-    relist() {
-      for (const { slot, socket } of [...connections.values()])
-        if (slot !== undefined && socket.writable) socket.write(encodeMessage({ t: 'relist' }));
-    },
-    sendSessionRecords(records) {
-      for (const connection of [...connections.values()]) {
-        if (connection.slot === undefined) continue;
-        connection.records.add(records);
-        flushRecords(connection);
-      }
-    },
-  };
 }
 
 function toSessionRecord({ id, atMs, wishes, owner }: SessionRecord): SessionRecord {

@@ -9,9 +9,9 @@ import { limitsFrom } from '../config/limits.ts';
 import type { HubEvent } from '../model/events.ts';
 import { EMPTY_SNAPSHOT, type Listing, type ServerSpec, type Snapshot, wholeListing } from '../model/snapshot.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
-import { createRelayClient, type RelayClient } from './relay-client.ts';
+import { RelayClient } from './relay-client.ts';
 import type { SessionRecord } from './relay-messages.ts';
-import { createRelayServer, type RelayServer } from './relay-server.ts';
+import { RelayServer } from './relay-server.ts';
 
 const limits = limitsFrom({});
 
@@ -46,7 +46,7 @@ function serverOn(
     keysUsed: note('used'),
     sessionRecords: () => received.records,
   };
-  const server = createRelayServer({ runtime, limits, socketPath, handlers });
+  const server = new RelayServer({ runtime, limits, socketPath, handlers });
   t.after(() => server.stop(runtime.deadline(500)));
   return server;
 }
@@ -63,7 +63,7 @@ function clientOn(t: TestContext, socketPath: string, values: Record<string, num
   const runtime = createRuntime();
   const side = { runtime, snapshots: [] as Snapshot[], records: [] as SessionRecord[], facts: [] as HubEvent[] };
   runtime.bus.listen((fact) => side.facts.push(fact));
-  const client = createRelayClient({
+  const client = new RelayClient({
     runtime,
     limits: limitsFrom(values),
     socketPath,
@@ -392,8 +392,8 @@ test('disconnects only the connection that sends invalid lines or no hello', asy
 test('leaves out lists above snapshotBytes, the largest first, and returns them', async (t) => {
   const path = await folder(t);
   const runtime = createRuntime();
-  const handlers = { ...({} as Parameters<typeof createRelayServer>[0]['handlers']) };
-  const small = createRelayServer({
+  const handlers = { ...({} as ConstructorParameters<typeof RelayServer>[0]['handlers']) };
+  const small = new RelayServer({
     runtime,
     limits: limitsFrom({ snapshotBytes: 1024 * 1024 }),
     socketPath: path,

@@ -60,9 +60,8 @@ const SENDERS: readonly Sender[] = [
     ONWARD,
     'supervisor/process-probe.ts sends GET requests without a body',
   ),
-  sender('relay/keys-client.ts', 'no requests', 'src/relay/keys.test.ts', 'waits for the confirmation of all workers'),
   sender(
-    'relay/relay-client.ts',
+    'relay/_control-connection.ts',
     'no requests',
     'src/relay/relay.test.ts',
     'disconnects only the connection that sends invalid lines',
