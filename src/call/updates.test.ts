@@ -5,15 +5,15 @@ import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { holderOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createSessionPreferences } from '../session/preferences.ts';
-import { createSessions } from '../session/sessions.ts';
+import { SessionPreferences } from '../session/preferences.ts';
+import { Sessions } from '../session/sessions.ts';
 import { connectionOwnerOf, everybodyOf } from './updates.ts';
 
 function rig() {
   const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
-  const preferences = createSessionPreferences({ runtime, limits });
-  const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const preferences = new SessionPreferences({ runtime, limits });
+  const sessions = new Sessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
   const servers = [serverSpec('git'), serverSpec('files'), serverSpec('asks', { interactive: true })];
   const groups = [groupSpec('dev', ['git']), groupSpec('every', '*')];
   const snapshots = holderOf(worldOf(servers, [], groups));

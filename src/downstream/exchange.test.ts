@@ -11,8 +11,8 @@ import { LOCAL_PRINCIPAL } from '../model/principal.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { scanEnvelope } from '../protocol/scan.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createResumableStreams } from '../session/resumable-streams.ts';
-import { createSessions, type Session, type Sessions } from '../session/sessions.ts';
+import { ResumableStreams } from '../session/resumable-streams.ts';
+import { type Session, Sessions } from '../session/sessions.ts';
 import { batchPiece, Exchange } from './exchange.ts';
 import { createStreams } from './streams.ts';
 
@@ -29,13 +29,13 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
   const envelope = envelopeOf(`{"jsonrpc":"2.0","id":${id},"method":"tools/call"}`);
   const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
-  const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
+  const sessions = new Sessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 7)]) });
   const parts = {
     runtime,
     limits,
     sessions,
     streams: createStreams({ runtime, limits }),
-    resumableStreams: createResumableStreams({ runtime, limits, slot: 1 }),
+    resumableStreams: new ResumableStreams({ runtime, limits, slot: 1 }),
     questions: createQuestions({ runtime, limits, slot: 1 }),
   };
   const request = fakeRequest(accept === undefined ? {} : { accept });

@@ -5,8 +5,8 @@ import { limitsFrom } from '../config/limits.ts';
 import { LOCAL_PRINCIPAL } from '../model/principal.ts';
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
-import { createSessionPreferences } from '../session/preferences.ts';
-import { createSessions } from '../session/sessions.ts';
+import { SessionPreferences } from '../session/preferences.ts';
+import { Sessions } from '../session/sessions.ts';
 import { createSessionRecords } from './session-records.ts';
 
 const ANN = { ...LOCAL_PRINCIPAL, userId: 'u-ann', family: 'f-ann' };
@@ -16,8 +16,8 @@ const NEW_SESSION = { path: 'all', version: '2025-11-25', clientName: 'c', clien
 function worker() {
   const { runtime } = frozenRuntime();
   const limits = limitsFrom({});
-  const sessions = createSessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 's')]) });
-  const preferences = createSessionPreferences({ runtime, limits });
+  const sessions = new Sessions({ runtime, limits, keyRing: createKeyRing([Buffer.alloc(32, 's')]) });
+  const preferences = new SessionPreferences({ runtime, limits });
   sessions.onEnd((id) => preferences.remove(id));
   const registry = { statuses: () => [], preferencesChanged() {} };
   const records = createSessionRecords({ sessions, preferences, registry: registry as never });

@@ -23,7 +23,7 @@ import { createWorkerSocket } from '../downstream/worker-socket.ts';
 import { createHealth, type Health } from '../health/health.ts';
 import { frontSocketName, type Heartbeat, WORKERS_SOCKET } from '../model/supervisor-messages.ts';
 import { waitSummary } from '../runtime/wait-summary.ts';
-import { createResumableStreams } from '../session/resumable-streams.ts';
+import { ResumableStreams } from '../session/resumable-streams.ts';
 import { createPeerEndpoint } from '../upstream/peer/peer-endpoint.ts';
 import { publicStatus } from '../upstream/status.ts';
 import type { Balancers } from './balancers.ts';
@@ -96,7 +96,7 @@ function createAnswering(options: WorkerPartsOptions, core: WorkerCore): Answeri
     requestIdPrefix: `${slot}-${Math.floor(runtime.clock.wallMs() / 1000).toString(36)}-`,
   });
   const streams = createStreams({ runtime, limits });
-  const resumableStreams = createResumableStreams({ runtime, limits, slot });
+  const resumableStreams = new ResumableStreams({ runtime, limits, slot });
   const frontSocket = (peer: number) => join(runDir, frontSocketName(peer));
   const peers = createPeerWorkers({ runtime, limits, frontSocket, token: workerToken });
   const bodies = new Bodies({ runtime, limits });

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createSessionPreferences, type StoredPreferences } from './preferences.ts';
+import { SessionPreferences, type StoredPreferences } from './preferences.ts';
 
 function rig(overrides: Record<string, number> = {}) {
   const frozen = frozenRuntime();
-  const preferences = createSessionPreferences({ runtime: frozen.runtime, limits: limitsFrom(overrides) });
+  const preferences = new SessionPreferences({ runtime: frozen.runtime, limits: limitsFrom(overrides) });
   const changes: StoredPreferences[] = [];
   preferences.onChanged((stored) => changes.push(stored));
   return { ...frozen, preferences, changes };

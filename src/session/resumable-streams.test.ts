@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
-import { createResumableStreams, lostEventId, type Resumed, type StreamConnection } from './resumable-streams.ts';
+import { lostEventId, ResumableStreams, type Resumed, type StreamConnection } from './resumable-streams.ts';
 
 const ID = Buffer.from('"call 7"');
 
@@ -26,7 +26,7 @@ function rig(overrides: Record<string, number> = {}, slot = 1) {
   const frozen = frozenRuntime();
   return {
     ...frozen,
-    streams: createResumableStreams({ runtime: frozen.runtime, limits: limitsFrom(overrides), slot }),
+    streams: new ResumableStreams({ runtime: frozen.runtime, limits: limitsFrom(overrides), slot }),
   };
 }
 

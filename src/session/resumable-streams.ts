@@ -43,21 +43,6 @@ export type Resumed =
   /** No stream to resume: open a new one. */
   | { readonly kind: 'none' };
 
-export interface ResumableStreams {
-  /**
-   * Opens a stream of a session for a caller; it closes when the caller's key loses access, and is returned closed when it has none.
-   * `idRaw`: JSON text of the request id; undefined = the GET stream of the session. `closed` is called when the stream closes.
-   */
-  open(
-    session: { readonly random: string; readonly owner: string },
-    idRaw: Buffer | undefined,
-    access: Access,
-    closed?: () => void,
-  ): ResumableStream;
-  /** Returns what the `Last-Event-ID` of this session refers to. */
-  resume(random: string, lastEventId: string): Resumed;
-}
-
 const MAX_ID_BYTES = 128;
 /** Maximum number of streams evicted to buffer one event. */
 const MAX_EVICTIONS = 64;
@@ -77,83 +62,102 @@ export interface ResumableStreamsParts {
   readonly slot: number;
 }
 
-export function createResumableStreams({ runtime, limits, slot }: ResumableStreamsParts): ResumableStreams {
-  const instanceId = randomBytes(6).toString('base64url');
-  const streams = new FairMap<string, BufferedStream>(
-    'session.tracks',
-    { max: () => limits.streams, share: () => limits.resumableStreamsPerKey },
-    'evict-greediest',
-    runtime.ceilings,
-    (_, stream) => stream.evict(),
-  );
-  const bytes = new FairCount(
-    'session.replay-bytes',
-    () => limits.replayAllBytes,
-    () => limits.replayBytesPerKey,
-    'refuse',
-    runtime.ceilings,
-  );
-  let opened = 0;
+export class ResumableStreams {
+  readonly #parts: ResumableStreamsParts;
+  /** Distinguishes this process from earlier ones of its slot. */
+  readonly #instanceId = randomBytes(6).toString('base64url');
+  readonly #streams: FairMap<string, BufferedStream>;
+  readonly #bytes: FairCount;
+  #opened = 0;
+
+  constructor(parts: ResumableStreamsParts) {
+    const { runtime, limits } = parts;
+    this.#parts = parts;
+    this.#streams = new FairMap(
+      'session.tracks',
+      { max: () => limits.streams, share: () => limits.resumableStreamsPerKey },
+      'evict-greediest',
+      runtime.ceilings,
+      (_: string, stream: BufferedStream) => stream.evict(),
+    );
+    this.#bytes = new FairCount(
+      'session.replay-bytes',
+      () => limits.replayAllBytes,
+      () => limits.replayBytesPerKey,
+      'refuse',
+      runtime.ceilings,
+    );
+  }
+
+  /**
+   * Opens a stream of a session for a caller; it closes when the caller's key loses access, and is returned closed when it has none.
+   * `idRaw`: JSON text of the request id; undefined = the GET stream of the session. `closed` is called when the stream closes.
+   */
+  open(
+    { random, owner }: { readonly random: string; readonly owner: string },
+    idRaw: Buffer | undefined,
+    access: Access,
+    closed?: () => void,
+  ): ResumableStream {
+    const { runtime, limits, slot } = this.#parts;
+    const open = runtime.openWork.add('retained-stream', access);
+    this.#opened += 1;
+    const number = this.#opened.toString(36);
+    const stream = new BufferedStream({
+      runtime,
+      limits,
+      reserve: (amount: number) => this.#reserveBytes(owner, amount),
+      release: (amount: number) => this.#bytes.give(owner, amount),
+      random,
+      isCall: idRaw !== undefined,
+      head: `${slot}.${this.#instanceId}.${number}.`,
+      tail: idRaw && idRaw.length <= MAX_ID_BYTES ? `.${idRaw.toString('base64url')}` : '',
+      onClosed: () => {
+        if (isRefusal(open)) return;
+        open.close();
+        this.#streams.delete(number);
+        closed?.();
+      },
+    });
+    if (isRefusal(open)) stream.close(open.code);
+    else {
+      this.#streams.set(owner, number, stream);
+      open.onEnd(({ code }) => stream.close(code));
+    }
+    return stream;
+  }
+
+  /** Returns what the `Last-Event-ID` of this session refers to. */
+  resume(random: string, lastEventId: string): Resumed {
+    const parts = EVENT_ID.exec(lastEventId);
+    if (!parts) return { kind: 'none' };
+    const [, slotText, instanceId, number = '', seq = '', end, idText] = parts;
+    // The id itself tells: the worker that answered may no longer exist.
+    if (end === FINAL_EVENT) return { kind: 'finished' };
+    const idRaw = idText === undefined ? undefined : requestId(idText);
+    if (instanceId === LOST_INSTANCE && idRaw) return { kind: 'finished' };
+    const lost: Resumed = idRaw ? { kind: 'lost', idRaw } : { kind: 'none' };
+    const slot = Number(slotText);
+    if (slot !== this.#parts.slot) return { kind: 'other-worker', slot, idRaw };
+    const stream = instanceId === this.#instanceId ? this.#streams.get(number) : undefined;
+    if (!stream || stream.random !== random) return lost;
+    const after = Number.parseInt(seq, 36);
+    if (stream.isFinalEvent(after)) return { kind: 'finished' };
+    return stream.hasLostFinalEvent ? lost : { kind: 'stream', stream, after, isCall: stream.isCall };
+  }
 
   /** Reserves bytes; when none are left, evicts streams of the key that holds most. */
-  function reserveBytes(owner: string, amount: number): boolean {
+  #reserveBytes(owner: string, amount: number): boolean {
     for (let tries = 0; ; tries += 1) {
-      const taken = bytes.take(owner, amount);
+      const taken = this.#bytes.take(owner, amount);
       if (taken !== 'full') return taken === 'taken';
-      const { greediest } = bytes;
-      const oldest = greediest === undefined || greediest === owner ? undefined : streams.oldestOf(greediest);
+      const { greediest } = this.#bytes;
+      const oldest = greediest === undefined || greediest === owner ? undefined : this.#streams.oldestOf(greediest);
       if (!oldest || tries >= MAX_EVICTIONS) return false;
-      streams.delete(oldest[0]);
+      this.#streams.delete(oldest[0]);
       oldest[1].evict();
     }
   }
-
-  return {
-    open({ random, owner }, idRaw, access, closed) {
-      const open = runtime.openWork.add('retained-stream', access);
-      opened += 1;
-      const number = opened.toString(36);
-      const tail = idRaw && idRaw.length <= MAX_ID_BYTES ? `.${idRaw.toString('base64url')}` : '';
-      const stream = new BufferedStream({
-        runtime,
-        limits,
-        reserve: (amount: number) => reserveBytes(owner, amount),
-        release: (amount: number) => bytes.give(owner, amount),
-        random,
-        isCall: idRaw !== undefined,
-        head: `${slot}.${instanceId}.${number}.`,
-        tail,
-        onClosed: () => {
-          if (isRefusal(open)) return;
-          open.close();
-          streams.delete(number);
-          closed?.();
-        },
-      });
-      if (isRefusal(open)) stream.close(open.code);
-      else {
-        streams.set(owner, number, stream);
-        open.onEnd(({ code }) => stream.close(code));
-      }
-      return stream;
-    },
-    resume(random, lastEventId) {
-      const parts = EVENT_ID.exec(lastEventId);
-      if (!parts) return { kind: 'none' };
-      const [, slotText, lifeText, number = '', seq = '', end, idText] = parts;
-      // The id itself tells: the worker that answered may no longer exist.
-      if (end === FINAL_EVENT) return { kind: 'finished' };
-      const idRaw = idText === undefined ? undefined : requestId(idText);
-      if (lifeText === LOST_INSTANCE && idRaw) return { kind: 'finished' };
-      const lost: Resumed = idRaw ? { kind: 'lost', idRaw } : { kind: 'none' };
-      if (Number(slotText) !== slot) return { kind: 'other-worker', slot: Number(slotText), idRaw };
-      const stream = lifeText === instanceId ? streams.get(number) : undefined;
-      if (!stream || stream.random !== random) return lost;
-      const after = Number.parseInt(seq, 36);
-      if (stream.isFinalEvent(after)) return { kind: 'finished' };
-      return stream.hasLostFinalEvent ? lost : { kind: 'stream', stream, after, isCall: stream.isCall };
-    },
-  };
 }
 
 /** Returns the request id of an event id as JSON text without blanks. Clients control it: undefined when it is not valid. */

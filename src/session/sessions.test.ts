@@ -10,7 +10,7 @@ import { isRefusal, type Outcome } from '../model/outcome.ts';
 import type { Principal } from '../model/principal.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { decodeSessionToken, encodeSessionToken, sealedPath } from './session-token.ts';
-import { createSessions, type Session } from './sessions.ts';
+import { type Session, Sessions } from './sessions.ts';
 
 const SECRET = Buffer.from('a secret of the tests, 32 letters');
 const alice: Principal = {
@@ -35,7 +35,7 @@ function worker(secrets = [SECRET], overrides: Record<string, number> = {}) {
   const frozen = frozenRuntime();
   return {
     ...frozen,
-    sessions: createSessions({
+    sessions: new Sessions({
       runtime: frozen.runtime,
       limits: limitsFrom(overrides),
       keyRing: createKeyRing(secrets),

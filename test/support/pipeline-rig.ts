@@ -15,8 +15,8 @@ import { SILENT_BACK_CHANNEL } from '../../src/protocol/back-channel.ts';
 import type { Envelope } from '../../src/protocol/message.ts';
 import { scanEnvelope } from '../../src/protocol/scan.ts';
 import { createKeyRing } from '../../src/seal/key-ring.ts';
-import { createSessionPreferences } from '../../src/session/preferences.ts';
-import { createSessions, type Session, type Sessions } from '../../src/session/sessions.ts';
+import { SessionPreferences } from '../../src/session/preferences.ts';
+import { type Session, Sessions } from '../../src/session/sessions.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
 import type { ServerRegistry } from '../../src/upstream/registry.ts';
 import { startBudget } from '../../src/upstream/start-budget.ts';
@@ -68,7 +68,7 @@ export class PipelineRig {
     const keys = [keyRecord('a'), keyRecord('b'), keyRecord('c', { groups: ['dev'] })];
     this.snapshots = holderOf({ ...world, keys, ...more.world });
     const seals = createKeyRing([Buffer.alloc(32, 7)]);
-    this.sessions = createSessions({ runtime, limits: this.limits, keyRing: seals });
+    this.sessions = new Sessions({ runtime, limits: this.limits, keyRing: seals });
     this.admission = createAdmission({ runtime, limits: this.limits });
     this.catalog = createCatalog({ runtime, limits: this.limits });
     this.catalog.rebuild(this.snapshots.current);
@@ -81,7 +81,7 @@ export class PipelineRig {
       admission: this.admission,
       catalog: this.catalog,
       registry: this.#registry(),
-      preferences: createSessionPreferences({ runtime, limits: this.limits }),
+      preferences: new SessionPreferences({ runtime, limits: this.limits }),
       lateNames:
         workers &&
         createLateNames({ ...{ runtime, limits: this.limits, catalog: this.catalog }, others: () => workers }),
