@@ -62,7 +62,17 @@ async function walk({
       'X-Custom-Header': 'page',
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     };
-    await client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`), { requestInit: { headers } }));
+    const posts: Promise<unknown>[] = [];
+    const counted = (input: string | URL, init?: RequestInit): Promise<Response> => {
+      const answer = fetch(input, init);
+      if (init?.method === 'POST') posts.push(answer.catch(() => undefined));
+      return answer;
+    };
+    const transport = new StreamableHTTPClientTransport(new URL(`${url}/mcp`), {
+      fetch: counted,
+      requestInit: { headers },
+    });
+    await client.connect(transport);
     const { tools } = await client.listTools();
     const { content } = await client.callTool({ name: 'fault_echo', arguments: { text: mode } });
     const progress: number[] = [];
@@ -78,6 +88,8 @@ async function walk({
         () => 'answered',
         () => 'cancelled',
       );
+    // Closing aborts every open request, also the POST of a cancel that the browser has not sent yet.
+    await Promise.all(posts);
     await client.close();
     seen[mode] = { tools: tools.length, text: content[0].text, progress, cancelled };
   }
