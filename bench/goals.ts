@@ -1,5 +1,6 @@
 /**
- * The goals of performance.md that this bench can judge, with floor (fails) and goal, and how a figure stands against them.
+ * The goals of performance.md that this bench can judge, with floor (fails) and goal, and how a figure stands against
+ * them.
  */
 export interface Goal {
   readonly id: string;

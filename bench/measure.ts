@@ -1,5 +1,6 @@
 /**
- * One measurement: runs the generator against a target, with the target's CPU time beside it, and the foreign CPU seen meanwhile.
+ * One measurement: runs the generator against a target, with the target's CPU time beside it, and the foreign CPU seen
+ * meanwhile.
  */
 import { spawn } from 'node:child_process';
 import { cpuSeconds, machineCpuSeconds, pinned, type Target, type Tools } from './targets.ts';

@@ -1,7 +1,9 @@
 /**
- * `npm run bench`: direct, nginx and hub in one interleaved run, ratios of medians, the goals with floor and goal beside what was measured.
- * Promises: ≤ 6 minutes; fresh processes in each repetition; every answer's bytes and id are checked (a wrong answer fails the run); a gap is
- * printed, not hidden; the limits in force are printed. Exit 1 = wrong answers or errors; gaps alone do not fail it (`--strict` makes them).
+ * `npm run bench`: direct, nginx and hub in one interleaved run, ratios of medians, the goals with floor and goal
+ * beside what was measured.
+ * Promises: ≤ 6 minutes; fresh processes in each repetition; every answer's bytes and id are checked (a wrong answer
+ * fails the run); a gap is printed, not hidden; the limits in force are printed. Exit 1 = wrong answers or errors; gaps
+ * alone do not fail it (`--strict` makes them).
  * Usage: node bench/run.ts [--repetitions 3] [--seconds 2] [--strict] [--json FILE]
  */
 import { writeFileSync } from 'node:fs';

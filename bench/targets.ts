@@ -1,5 +1,6 @@
 /**
- * What the bench starts: the C server, nginx in front of it, and the hub in front of it; each pinned to its core, each stopped by pid.
+ * What the bench starts: the C server, nginx in front of it, and the hub in front of it; each pinned to its core, each
+ * stopped by pid.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -192,7 +193,10 @@ export async function startBenchHub(tools: Tools, options: BenchHubOptions): Pro
   };
 }
 
-/** 5,000 sessions of one key, all calling at once, are beyond the defaults on purpose; these are raised for the comparison and printed. */
+/**
+ * 5,000 sessions of one key, all calling at once, are beyond the defaults on purpose; these are raised for the
+ * comparison and printed.
+ */
 export const RAISED: Readonly<Record<string, string>> = {
   MCPHUB_CALLS: '16384',
   MCPHUB_KEY_IN_FLIGHT: '16384',

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
- * The `mcphub` command begins here, in plain JavaScript: a first file in TypeScript would load the runtime's compiler at every start, before
- * the cache of compiled code is open (45 ms, measured). It opens that cache and hands over to src/cli/main.ts.
- * Promises: works without a cache too; the cache is in the package itself, where `npm ci` has filled it, or in the user's own directory, never in
- * a shared one. The supervisor's processes inherit it.
+ * The `mcphub` command begins here, in plain JavaScript: a first file in TypeScript would load the runtime's compiler
+ * at every start, before the cache of compiled code is open (45 ms, measured). It opens that cache and hands over to
+ * src/cli/main.ts.
+ * Promises: works without a cache too; the cache is in the package itself, where `npm ci` has filled it, or in the
+ * user's own directory, never in a shared one. The supervisor's processes inherit it.
  */
 import { existsSync } from 'node:fs';
 import { constants, enableCompileCache } from 'node:module';

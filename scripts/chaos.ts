@@ -2,9 +2,10 @@
  * `npm run chaos`: the proof that nothing hangs the hub.
  * Usage: npm run chaos                    all tests that prove a row of the catalogue, and the short soak
  *        npm run chaos -- --tier ci       what CI runs as its phase `chaos`
- *        npm run chaos -- --tier long     with the strict figures; goes on where it was stopped (--fresh: from the beginning; --keep: what
- *                                         passed at earlier commits counts too; names: only these files); writes a report
- *        npm run chaos -- --prove [name]  takes protections away one by one, in a copy, and shows that their tests turn red
+ *        npm run chaos -- --tier long     with the strict figures; resumes an interrupted run; writes a report
+ *                                         (--fresh: from the beginning; --keep: passes of earlier commits count too;
+ *                                         names: only these files)
+ *        npm run chaos -- --prove [name]  removes protections one by one, in a copy, and shows that their tests fail
  * Promises: ends by itself; exit code 1 when something failed.
  */
 import { spawnSync } from 'node:child_process';

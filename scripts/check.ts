@@ -1,5 +1,6 @@
 /**
- * `npm run check`: types, lint and format, architecture rules, dead code, side by side. Prints what fails and what each cost; ends with 1 if any failed.
+ * `npm run check`: types, lint and format, architecture rules, dead code, side by side. Prints what fails and what each
+ * cost; ends with 1 if any failed.
  * Does not: run unit tests or journeys (`npm test`).
  */
 import { spawn } from 'node:child_process';

@@ -1,6 +1,7 @@
 /**
  * Writes docs/cli.md from what the command itself says: `node scripts/generate-cli-page.ts` (part of `npm run docs`).
- * Promises: every command and option that `--help` shows is on the page; `test/docs/cli.test.ts` fails while the page is older than the command.
+ * Promises: every command and option that `--help` shows is on the page; `test/docs/cli.test.ts` fails while the page
+ * is older than the command.
  * Does not: import the command (it would run); each page of help is asked for as a person asks.
  */
 import { execFile } from 'node:child_process';

@@ -1,6 +1,8 @@
 /**
- * `npm test`: everything, in phases with a printed budget and the times of the slowest files. Closes with a line `N passed, N failed`.
- * Promises: no phase outlives its budget; what a phase prints is passed through; a phase or file that ran no test is a failure.
+ * `npm test`: everything, in phases with a printed budget and the times of the slowest files. Closes with a line
+ * `N passed, N failed`.
+ * Promises: no phase outlives its budget; what a phase prints is passed through; a phase or file that ran no test is a
+ * failure.
  * Usage: node scripts/test.ts [check] [unit] [journey] [security] [cases] [chaos] [conformance]   (none = all)
  */
 import { spawn } from 'node:child_process';

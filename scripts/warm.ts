@@ -1,8 +1,8 @@
 /**
- * Fills the package's cache of compiled code, so that the first start is as quick as every other (it halves the time to the first answer).
- * Run by `npm ci` and `npm install` (`prepare`); a start works without it too.
- * Promises: loads the modules and runs nothing of them but help; each process's own V8 flags are used, for code compiled under others does not
- * count; ends within `WARM_MS`; a part that fails is left out.
+ * Fills the package's cache of compiled code, so that the first start is as quick as every other (it halves the time to
+ * the first answer). Run by `npm ci` and `npm install` (`prepare`); a start works without it too.
+ * Promises: loads the modules and runs nothing of them but help; each process's own V8 flags are used, for code
+ * compiled under others does not count; ends within `WARM_MS`; a part that fails is left out.
  */
 import { spawn } from 'node:child_process';
 import { globSync, mkdirSync } from 'node:fs';

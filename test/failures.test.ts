@@ -1,5 +1,6 @@
 /**
- * Every failure of the catalogue that is due at the current step is proven by a test, and the test says which code it guards.
+ * Every failure of the catalogue that is due at the current step is proven by a test, and the test says which code it
+ * guards.
  * Does not: judge the proof; `npm run chaos -- --prove` takes protections away and looks whether their tests turn red.
  */
 import assert from 'node:assert/strict';
@@ -18,7 +19,9 @@ interface Proof {
   readonly at: string;
 }
 
-/** Well-formed lines that stand above a test (further comments may stand between), and what looks like one and is none. */
+/**
+ * Well-formed lines that stand above a test (further comments may stand between), and what looks like one and is none.
+ */
 function proofsIn(text: string, path: string): { proofs: Proof[]; wrong: string[] } {
   const lines = text.split('\n');
   const proofs: Proof[] = [];

@@ -1,7 +1,9 @@
 /**
- * The catalogue of real failures that this hub must survive, a sentence each (source: reliability.md, section 2, where each has its evidence).
- * A test that proves one says so on the line above it, with the code without which it would be red:
- * `// row A16 · guards src/resilience/breaker.ts`. `failures.test.ts` fails for a row of the current step that no test proves.
+ * The catalogue of real failures that this hub must survive, a sentence each (source: reliability.md, section 2, where
+ * each has its evidence). A test that proves one says so on the line above it, with the code without which it would be
+ * red:
+ * `// row A16 · guards src/resilience/breaker.ts`. `failures.test.ts` fails for a row of the current step that no test
+ * proves.
  * Does not: say how. The test does.
  */
 export interface Failure {

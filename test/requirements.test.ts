@@ -15,7 +15,10 @@ interface Citation {
   readonly path: string;
 }
 
-/** Ids after `covers:` in a comment, and in brackets in a test's name. A `covers:` without a legal id is cited as it stands. */
+/**
+ * Ids after `covers:` in a comment, and in brackets in a test's name. A `covers:` without a legal id is cited as it
+ * stands.
+ */
 function citationsIn(text: string, path: string): Citation[] {
   const lists = [...text.matchAll(/^[ \t/*]*covers:[ \t]*(.*)$/gm)].map(([, list]) => list ?? '');
   const named = [...text.matchAll(/\b(?:test|it)\(\s*(['"`])(.*?)\1/g)].flatMap(([, , name]) =>

@@ -1,7 +1,8 @@
 /**
- * The long tier: every chaos and security test with the strict figures, one file after the other, and a dated report of each kind.
- * Promises: what passed at this commit is not run again after a stop (state in `.chaos/`); a file that failed is; the report tells every
- * figure, also those that missed, which files have not run, and at which commit each has.
+ * The long tier: every chaos and security test with the strict figures, one file after the other, and a dated report of
+ * each kind.
+ * Promises: what passed at this commit is not run again after a stop (state in `.chaos/`); a file that failed is; the
+ * report tells every figure, also those that missed, which files have not run, and at which commit each has.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

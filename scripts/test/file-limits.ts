@@ -1,6 +1,7 @@
 /**
- * A reporter of node:test that runs beside `spec` in the process of a test file and ends it, as failed, when it is still running some seconds after
- * its last test, or at the limit for a file. It prints what is open or running, so that a server left open by a failed `before` is found.
+ * A reporter of node:test that runs beside `spec` in the process of a test file and ends it, as failed, when it is
+ * still running some seconds after its last test, or at the limit for a file. It prints what is open or running, so
+ * that a server left open by a failed `before` is found.
  */
 import { writeSync } from 'node:fs';
 import { inspect } from 'node:util';

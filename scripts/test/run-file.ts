@@ -1,5 +1,6 @@
 /**
- * Runs one test file in a process group of its own. Whatever the file does, it ends within the limit for a file, and no process of its group is left.
+ * Runs one test file in a process group of its own. Whatever the file does, it ends within the limit for a file, and no
+ * process of its group is left.
  */
 import { spawn } from 'node:child_process';
 

@@ -1,6 +1,7 @@
 /**
- * Runs test files side by side. A file says in a line below its header how much of the machine its gates and its load need:
- * `// runs: alone` (all of it), `// runs: in pairs` (half). `about 60 s` in that line makes it start before shorter ones.
+ * Runs test files side by side. A file says in a line below its header how much of the machine its gates and its load
+ * need: `// runs: alone` (all of it), `// runs: in pairs` (half). `about 60 s` in that line makes it start before
+ * shorter ones.
  */
 import { readFileSync } from 'node:fs';
 import { type FileResult, runFile } from './run-file.ts';
@@ -49,8 +50,8 @@ function testFile(path: string, places: number): TestFile {
 }
 
 /**
- * Returns the files in the order of their starts: small shares first, so that the last of them run beside the next; then the longest first, by the
- * seconds in the mark and the length of the text.
+ * Returns the files in the order of their starts: small shares first, so that the last of them run beside the next;
+ * then the longest first, by the seconds in the mark and the length of the text.
  */
 export function inTurn(paths: readonly string[], places: number): TestFile[] {
   return paths.map((path) => testFile(path, places)).sort(byTurn);

@@ -1,8 +1,8 @@
 /**
  * Computes the resource pressure of this process from memory and event loop delay; `gate.ts` decides what is refused.
- * Guarantees: pure, readings and time are parameters; hysteresis prevents oscillation. Shedding order: anonymous new sessions first, then all new
- * calls and lists; never running calls, health checks or keys. The supervisor's memory limit is well below the shedding threshold: shedding is for
- * the case that no replacement worker starts.
+ * Guarantees: pure, readings and time are parameters; hysteresis prevents oscillation. Shedding order: anonymous new
+ * sessions first, then all new calls and lists; never running calls, health checks or keys. The supervisor's memory
+ * limit is well below the shedding threshold: shedding is for the case that no replacement worker starts.
  */
 export type PressureLevel = 'calm' | 'high' | 'shedding';
 

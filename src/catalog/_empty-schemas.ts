@@ -1,6 +1,7 @@
 /**
- * Repairs JSON Schemas with an empty array in place of an object, as PHP writes an empty map (`"properties":[]`, `"items":[]`), or with null as the
- * value of a keyword (`"required":null`). Model APIs reject a whole request with such a schema.
+ * Repairs JSON Schemas with an empty array in place of an object, as PHP writes an empty map (`"properties":[]`,
+ * `"items":[]`), or with null as the value of a keyword (`"required":null`). Model APIs reject a whole request with
+ * such a schema.
  */
 
 type Json = Readonly<Record<string, unknown>>;
@@ -36,7 +37,10 @@ const NULL = 'null';
 const DEFAULT = '"default"';
 const REQUIRED = '"required"';
 
-/** Returns whether `withFilledSchemas` may change a schema with this text. False is certain. Costs a few native searches. */
+/**
+ * Returns whether `withFilledSchemas` may change a schema with this text. False is certain. Costs a few native
+ * searches.
+ */
 export function mayHaveEmpty(text: Buffer): boolean {
   for (let at = text.indexOf(OPEN_ARRAY); at >= 0; at = text.indexOf(OPEN_ARRAY, at + 1))
     if (text[skipSpace(text, at + 1, 1)] === CLOSE_ARRAY) return true;
@@ -60,8 +64,8 @@ function skipSpace(text: Buffer, from: number, step: 1 | -1): number {
 }
 
 /**
- * Returns the schema with `{}` in place of such arrays, without keywords whose value is null and without an invalid `required`, at any depth; the
- * same object when nothing changes. The depth of `schema` must be limited.
+ * Returns the schema with `{}` in place of such arrays, without keywords whose value is null and without an invalid
+ * `required`, at any depth; the same object when nothing changes. The depth of `schema` must be limited.
  */
 export function withFilledSchemas(schema: Json): Json {
   let filled: Record<string, unknown> | undefined;

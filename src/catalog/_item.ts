@@ -1,6 +1,8 @@
 /**
- * Reads one tool, prompt, resource or template from its bytes: accepts it, repairs it where older clients would fail, or hides it with a reason.
- * Guarantees: sizes and depth are checked on the bytes before parsing; an unchanged object keeps its exact text. `listing.ts` finds duplicates.
+ * Reads one tool, prompt, resource or template from its bytes: accepts it, repairs it where older clients would fail,
+ * or hides it with a reason.
+ * Guarantees: sizes and depth are checked on the bytes before parsing; an unchanged object keeps its exact text.
+ * `listing.ts` finds duplicates.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Hidden, ItemKind, ListedTool } from '../model/snapshot.ts';
@@ -67,7 +69,9 @@ function membersOfInvalid(bytes: Buffer): readonly Member[] {
   return scanMembers({ bytes, at: 0, end: bytes.length }, { ...RESCAN_LIMITS, members: MEMBERS }).members;
 }
 
-/** Returns the text of an item. In a list with another invalid row, it may contain lone surrogates: they are replaced. */
+/**
+ * Returns the text of an item. In a list with another invalid row, it may contain lone surrogates: they are replaced.
+ */
 function itemText(bytes: Buffer, members: readonly Member[], { changes }: Repair): string {
   return wellFormedText(changes.size === 0 ? bytes.toString('utf8') : rebuild(bytes, members, changes));
 }

@@ -1,7 +1,8 @@
 /**
- * Locates the members of a JSON object in its bytes, so that an item can be checked, repaired or renamed without being rewritten.
- * Guarantees: linear in the bytes; too deep nesting ends the scan before anything is parsed. Values are not validated: callers parse the spans that
- * they need.
+ * Locates the members of a JSON object in its bytes, so that an item can be checked, repaired or renamed without being
+ * rewritten.
+ * Guarantees: linear in the bytes; too deep nesting ends the scan before anything is parsed. Values are not validated:
+ * callers parse the spans that they need.
  */
 
 /** `at` and `end` (exclusive) delimit the value; `keyAt` is the opening quote of the key. */
@@ -130,7 +131,10 @@ function endOfScalar(bytes: Buffer, at: number, end: number): number {
   return i === at ? BROKEN : i;
 }
 
-/** Returns the index after the closing quote of the string at `at`, or −1. Scans short strings in a loop, long ones with the native search. */
+/**
+ * Returns the index after the closing quote of the string at `at`, or −1. Scans short strings in a loop, long ones with
+ * the native search.
+ */
 function stringEnd(bytes: Buffer, at: number, end: number): number {
   let i = at + 1;
   for (;;) {

@@ -1,7 +1,8 @@
 /**
  * Repairs prompts, resources and templates, so that no client rejects a whole list for one row.
  * Guarantees: valid members stay unchanged; an invalid member is changed or removed alone; nothing is hidden here.
- * Source: the schemas of https://modelcontextprotocol.io/specification/2025-11-25/schema, as the clients of the SDK validate them.
+ * Source: the schemas of https://modelcontextprotocol.io/specification/2025-11-25/schema, as the clients of the SDK
+ * validate them.
  */
 import { isObject, isOptional, type Json, type MemberRule, type Repair, SHARED_MEMBERS } from './_repair.ts';
 

@@ -1,6 +1,7 @@
 /**
  * Repairs tools, so that no client rejects a whole list for one tool (SDK clients do, measured).
- * Guarantees: valid members stay unchanged; an invalid member is changed alone; a tool is hidden when its schema cannot be repaired.
+ * Guarantees: valid members stay unchanged; an invalid member is changed alone; a tool is hidden when its schema cannot
+ * be repaired.
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/schema#tool
  */
 import { isEmptyArray, isListOfStrings, mayHaveEmpty, withFilledSchemas } from './_empty-schemas.ts';
@@ -91,7 +92,9 @@ function repairSchema(
   repair.words.push(`${key} repaired: ${words.join(', ')}`);
 }
 
-/** Returns the schema without empty arrays and nulls in place of objects, and its text; undefined = nothing to change. */
+/**
+ * Returns the schema without empty arrays and nulls in place of objects, and its text; undefined = nothing to change.
+ */
 function filledPiece({ schema, piece: { bytes, at, end } }: { schema: Json; piece: ByteSpan }) {
   const filled = mayHaveEmpty(bytes.subarray(at, end)) ? withFilledSchemas(schema) : schema;
   if (filled === schema) return undefined;
@@ -99,7 +102,10 @@ function filledPiece({ schema, piece: { bytes, at, end } }: { schema: Json; piec
   return { schema: filled, piece: { bytes: text, at: 0, end: text.length } };
 }
 
-/** Makes `properties` a map of objects (booleans are valid JSON Schema, but clients reject them) and `required` a list of names. */
+/**
+ * Makes `properties` a map of objects (booleans are valid JSON Schema, but clients reject them) and `required` a list
+ * of names.
+ */
 function schemaChanges(schema: Json, piece: ByteSpan): Map<string, string | undefined> {
   const changes = new Map<string, string | undefined>();
   if (schema.required !== undefined && !isListOfStrings(schema.required)) changes.set('required', undefined);
@@ -124,7 +130,8 @@ function schemaChanges(schema: Json, piece: ByteSpan): Map<string, string | unde
 
 function rebuildPiece(piece: ByteSpan, changes: ReadonlyMap<string, string | undefined>): string {
   const { members, fault } = scanMembers(piece, RESCAN_LIMITS);
-  // Only with a duplicate key inside (the scan of the tool checks its top level): use the parsed value, as clients see it.
+  // Only with a duplicate key inside (the scan of the tool checks its top level): use the parsed value, as clients see
+  // it.
   if (fault === undefined) return rebuild(piece.bytes, members, changes);
   const value = JSON.parse(piece.bytes.toString('utf8', piece.at, piece.end)) as Record<string, unknown>;
   for (const [key, text] of changes) value[key] = text === undefined ? undefined : JSON.parse(text);

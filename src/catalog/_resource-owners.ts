@@ -1,7 +1,8 @@
 /**
  * Finds the server of a URI that no server of a view lists: the one whose matching template was assigned first.
- * Guarantees: a template without fixed scheme or authority takes no URI of a scheme or authority of another server; matching costs each server at
- * most its share of `STEPS`, so that many templates of one server do not affect others (finding SR-M4).
+ * Guarantees: a template without fixed scheme or authority takes no URI of a scheme or authority of another server;
+ * matching costs each server at most its share of `STEPS`, so that many templates of one server do not affect others
+ * (finding SR-M4).
  */
 import type { GivenName } from '../model/snapshot.ts';
 import type { CompiledTemplate, ResourceIndex } from './_resource-index.ts';

@@ -1,6 +1,8 @@
 /**
- * Index of one server, shared by all views: its enabled tools and its prompts with exposed names and JSON, and its resources.
- * Guarantees: an index with an unchanged digest is the same object, so that serialized text is reused; exposed JSON is built at first use.
+ * Index of one server, shared by all views: its enabled tools and its prompts with exposed names and JSON, and its
+ * resources.
+ * Guarantees: an index with an unchanged digest is the same object, so that serialized text is reused; exposed JSON is
+ * built at first use.
  */
 import { createHash } from 'node:crypto';
 import type { Declared, GivenName, Listed, ListedTool, Listing, ServerSpec } from '../model/snapshot.ts';

@@ -1,6 +1,7 @@
 /**
  * Truncates long texts at a character boundary and appends an ellipsis.
- * Guarantees: the result has at most `maxBytes` of UTF-8, no partial characters or escapes; a long JSON string is not parsed as a whole.
+ * Guarantees: the result has at most `maxBytes` of UTF-8, no partial characters or escapes; a long JSON string is not
+ * parsed as a whole.
  */
 const ELLIPSIS = '…';
 const ELLIPSIS_BYTES = 3;
@@ -16,13 +17,14 @@ export function truncateText(text: string, maxBytes: number): string {
 }
 
 /**
- * Returns new JSON text for a JSON string (`json` includes the quotes) whose decoded text exceeds `maxBytes`; undefined = short enough, or invalid
- * (the parser reports that).
+ * Returns new JSON text for a JSON string (`json` includes the quotes) whose decoded text exceeds `maxBytes`;
+ * undefined = short enough, or invalid (the parser reports that).
  */
 export function truncateJsonString(json: Buffer, maxBytes: number): string | undefined {
   // An escape is never shorter than the character it encodes.
   if (json.length - 2 <= maxBytes) return undefined;
-  // A byte may be written as six (\u0041): this many bytes decode to more than `maxBytes`, even without the last character.
+  // A byte may be written as six (\u0041): this many bytes decode to more than `maxBytes`, even without the last
+  // character.
   const enough = 1 + (maxBytes + 3) * 6;
   const text = decode(
     json.toString('utf8', 1, enough < json.length - 1 ? characterBoundary(json, enough) : json.length - 1),

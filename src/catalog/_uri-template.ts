@@ -1,8 +1,8 @@
 /**
- * Matches URIs against URI templates (RFC 6570, levels 1 to 3): an expression stands for one or more characters, `{?…}` and `{&…}` also for none;
- * only `{+…}`, `{#…}` and `{/…}` match a slash. Values of variables are not extracted.
- * Guarantees: linear in the URI for each piece of the template (no regular expression is built from a template); a template with more than 16
- * expressions or unbalanced braces matches nothing.
+ * Matches URIs against URI templates (RFC 6570, levels 1 to 3): an expression stands for one or more characters, `{?…}`
+ * and `{&…}` also for none; only `{+…}`, `{#…}` and `{/…}` match a slash. Values of variables are not extracted.
+ * Guarantees: linear in the URI for each piece of the template (no regular expression is built from a template); a
+ * template with more than 16 expressions or unbalanced braces matches nothing.
  */
 const MAX_EXPRESSIONS = 16;
 const SLASH = 0x2f;

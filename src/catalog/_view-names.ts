@@ -1,7 +1,7 @@
 /**
  * The tools or prompts of one view: routes by name, and the bytes of the list.
- * Guarantees: immutable; the list is serialized once; a name leads to the item shown under it, or by another spelling to the only item it can mean;
- * an ambiguous spelling, or a name assigned to another item, leads nowhere.
+ * Guarantees: immutable; the list is serialized once; a name leads to the item shown under it, or by another spelling
+ * to the only item it can mean; an ambiguous spelling, or a name assigned to another item, leads nowhere.
  */
 import { createHash } from 'node:crypto';
 import { atOnce, type TurnsRuntime } from '../runtime/take-turn.ts';

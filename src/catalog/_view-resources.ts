@@ -1,7 +1,8 @@
 /**
  * The resources and templates of one view: their lists, and the server of each URI.
- * Guarantees: immutable; each list is serialized once; an address belongs to the server that listed it first, even when it no longer lists it; in
- * the view of a single server every address is its own; a lookup costs a limited number of steps (`_resource-owners.ts`).
+ * Guarantees: immutable; each list is serialized once; an address belongs to the server that listed it first, even when
+ * it no longer lists it; in the view of a single server every address is its own; a lookup costs a limited number of
+ * steps (`_resource-owners.ts`).
  */
 import { createHash } from 'node:crypto';
 import type { TurnsRuntime } from '../runtime/take-turn.ts';
@@ -75,8 +76,8 @@ export class ViewResources {
   }
 
   /**
-   * Finds, in this order: a listed URI; a URI of the hub's scheme; an assigned URI that is no longer listed; the oldest matching template; the only
-   * server with resources. Returns undefined when no server of the view serves the URI.
+   * Finds, in this order: a listed URI; a URI of the hub's scheme; an assigned URI that is no longer listed; the oldest
+   * matching template; the only server with resources. Returns undefined when no server of the view serves the URI.
    */
   route(uri: string): ResourceRoute | undefined {
     const { resourceAt, owners } = this.#resolve();

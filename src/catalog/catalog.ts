@@ -1,8 +1,9 @@
 /**
- * Views of everything that each group may call. Rebuilt from the snapshot in the background and replaced as one reference; never a live fan-out: a
- * server that is down keeps its last known lists. Names come from `names.ts`, listings from `listing.ts`.
- * Guarantees: views are immutable and available synchronously; an unchanged view is the same object with the same bytes; listeners are called with
- * exactly the views and lists that changed.
+ * Views of everything that each group may call. Rebuilt from the snapshot in the background and replaced as one
+ * reference; never a live fan-out: a server that is down keeps its last known lists. Names come from `names.ts`,
+ * listings from `listing.ts`.
+ * Guarantees: views are immutable and available synchronously; an unchanged view is the same object with the same
+ * bytes; listeners are called with exactly the views and lists that changed.
  */
 import type { Limits } from '../config/limits.ts';
 import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../model/snapshot.ts';
@@ -31,7 +32,10 @@ export interface ViewChange {
 export interface Catalog {
   /** Applies a new snapshot. Synchronous and linear in servers and tools; nothing is serialised here. */
   rebuild(input: CatalogInput): void;
-  /** Like `rebuild`, in steps of about 1 ms. Returns a function that activates the new catalog; call it in the same turn. */
+  /**
+   * Like `rebuild`, in steps of about 1 ms. Returns a function that activates the new catalog; call it in the same
+   * turn.
+   */
   rebuildSteps(input: CatalogInput): Generator<void, () => void>;
   viewAll(): View;
   /** Undefined = the group does not exist. */
@@ -40,13 +44,19 @@ export interface Catalog {
   viewOfServer(slug: string): View | undefined;
   /** The union of groups, for keys limited to several groups. Unknown groups add nothing. */
   viewOfGroups(slugs: readonly string[]): View;
-  /** Calls `listener` after a rebuild with the changed, added and removed views, if any. It must not throw. Returns a function that unsubscribes. */
+  /**
+   * Calls `listener` after a rebuild with the changed, added and removed views, if any. It must not throw. Returns a
+   * function that unsubscribes.
+   */
   onChange(listener: (changed: readonly ViewChange[]) => void): () => void;
   /** Returns whether the lists of a server are in the catalog, even if empty. */
   isListed(slug: string): boolean;
   /** Calls `listener` after each rebuild. It must not throw. Returns a function that unsubscribes. */
   onRebuilt(listener: () => void): () => void;
-  /** Returns the target of a path segment (percent-decoded), by slug or by configured name; groups take precedence over servers. */
+  /**
+   * Returns the target of a path segment (percent-decoded), by slug or by configured name; groups take precedence over
+   * servers.
+   */
   resolvePath(segment: string): PathTarget | undefined;
 }
 
@@ -240,7 +250,10 @@ function* buildIndexes(
 
 const KINDS_OF_ITEMS = ['tool', 'prompt', 'resource', 'template'] as const;
 
-/** Returns the servers that groups show together, in configuration order. A server that one group shows whole is shown whole. */
+/**
+ * Returns the servers that groups show together, in configuration order. A server that one group shows whole is shown
+ * whole.
+ */
 function selectServers(groups: readonly GroupSpec[], indexes: ReadonlyMap<string, ServerIndex>): Selection[] {
   const selections: Selection[] = [];
   const withSlugs = groups.map((group) => ({

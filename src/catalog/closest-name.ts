@@ -1,6 +1,7 @@
 /**
  * Finds the name that a client probably meant by an unknown one.
- * Guarantees: limited time for any names: at most `MAX_CANDIDATES` are compared, with `MAX_STEPS` of work: 1 ms, or 3 ms beyond Latin letters.
+ * Guarantees: limited time for any names: at most `MAX_CANDIDATES` are compared, with `MAX_STEPS` of work: 1 ms, or
+ * 3 ms beyond Latin letters.
  */
 
 /** A known name: exposed, and native. */

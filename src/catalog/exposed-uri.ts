@@ -1,13 +1,16 @@
 /**
  * URIs under which clients see resources whose native URI is already taken: `mcphub://<slug>/…`.
- * A resource's URI follows the slug percent-encoded. A template follows unencoded, so that a URI that a client expands from it contains the native
- * URI. The colon of the scheme tells them apart, as encoding replaces it.
+ * A resource's URI follows the slug percent-encoded. A template follows unencoded, so that a URI that a client expands
+ * from it contains the native URI. The colon of the scheme tells them apart, as encoding replaces it.
  */
 const SCHEME = 'mcphub://';
 /** A scheme with an unencoded colon: what follows the slug is an unencoded URI. */
 const UNENCODED = /^[A-Za-z][A-Za-z0-9+.-]{0,63}:/;
 
-/** Returns whether a URI has the scheme of the hub. Native URIs of this scheme are always wrapped: none may imitate the hub's. */
+/**
+ * Returns whether a URI has the scheme of the hub. Native URIs of this scheme are always wrapped: none may imitate the
+ * hub's.
+ */
 export function isHubUri(uri: string): boolean {
   return uri.slice(0, SCHEME.length).toLowerCase() === SCHEME;
 }

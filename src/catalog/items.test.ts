@@ -1,5 +1,6 @@
 /**
- * Prompts, resources and templates as servers list them: repaired one by one where clients would reject the list, with a digest for each list.
+ * Prompts, resources and templates as servers list them: repaired one by one where clients would reject the list, with
+ * a digest for each list.
  */
 // covers: B12
 import assert from 'node:assert/strict';

@@ -1,5 +1,6 @@
 /**
- * An invalid tool is hidden or repaired alone. The tests validate with the list schemas of both SDK generations, which reject a whole list for one tool.
+ * An invalid tool is hidden or repaired alone. The tests validate with the list schemas of both SDK generations, which
+ * reject a whole list for one tool.
  * covers: B12
  */
 import assert from 'node:assert/strict';

@@ -1,8 +1,8 @@
 /**
- * Turns what a server listed into what the hub shows, item by item: an invalid one is repaired or hidden alone; a list that could not be read keeps
- * its last known content. `names.ts` assigns exposed names, `_item.ts` checks one item.
- * Guarantees: an unchanged object keeps its exact text (key order, unknown keys, `$defs`, annotations); repairs and hidden items are reported; each
- * list has its own digest.
+ * Turns what a server listed into what the hub shows, item by item: an invalid one is repaired or hidden alone; a list
+ * that could not be read keeps its last known content. `names.ts` assigns exposed names, `_item.ts` checks one item.
+ * Guarantees: an unchanged object keeps its exact text (key order, unknown keys, `$defs`, annotations); repairs and
+ * hidden items are reported; each list has its own digest.
  */
 import { createHash } from 'node:crypto';
 import type { Hidden, ItemKind, Listed, ListedTool, Listing, RawListing } from '../model/snapshot.ts';
@@ -18,7 +18,10 @@ const MAX_HIDDEN_ROWS = 100;
 /** Bytes processed in one step: 1 to 3 ms of work (measured). */
 const STEP_BYTES = 128 * 1024;
 
-/** Builds a listing in one turn of the event loop: 1,000 ordinary tools cost about 10 ms. Workers use `buildListingInTurns`. */
+/**
+ * Builds a listing in one turn of the event loop: 1,000 ordinary tools cost about 10 ms. Workers use
+ * `buildListingInTurns`.
+ */
 export function buildListing(raw: RawListing, limits: CatalogLimits, before?: Listing): Listing {
   const steps = listingSteps(raw, limits, before);
   for (;;) {
@@ -27,7 +30,10 @@ export function buildListing(raw: RawListing, limits: CatalogLimits, before?: Li
   }
 }
 
-/** Like `buildListing`, yielding to the event loop every few ms. `before`: the last known listing. Rejects with `wait-expired` at the deadline. */
+/**
+ * Like `buildListing`, yielding to the event loop every few ms. `before`: the last known listing. Rejects with
+ * `wait-expired` at the deadline.
+ */
 export async function buildListingInTurns(
   raw: RawListing,
   parts: {
@@ -116,8 +122,8 @@ function toListed({ native, json, title, repaired }: ListedTool): Listed {
 }
 
 /**
- * Undefined = the list was not read. `beside.text` is part of the digest. `beside.repeats`: arguments are repeated in headers, and a tool whose
- * declared headers cannot be sent cannot be called.
+ * Undefined = the list was not read. `beside.text` is part of the digest. `beside.repeats`: arguments are repeated in
+ * headers, and a tool whose declared headers cannot be sent cannot be called.
  */
 function* listSteps(
   kind: ItemKind,
@@ -169,7 +175,9 @@ function checkItem(
   return at.repeats ? { kind, native: read.native, why } : withoutHeaders(read, why);
 }
 
-/** Servers of the 2025 eras know no such rules, but clients of 2026-07-28 must drop a tool with an invalid declaration. */
+/**
+ * Servers of the 2025 eras know no such rules, but clients of 2026-07-28 must drop a tool with an invalid declaration.
+ */
 function withoutHeaders(tool: ListedTool, why: string): ListedTool {
   const words = `illegal x-mcp-header removed: ${why}`;
   const repaired = tool.repaired === undefined ? words : `${tool.repaired}; ${words}`;

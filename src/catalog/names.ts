@@ -1,8 +1,10 @@
 /**
- * Assigns the names that clients see: `server_tool` of letters, digits and underscores, at most 48 (Cursor hides longer ones and calls `docs_find`
- * for `docs.find`; Claude rejects a whole request for one invalid name). Prompts follow the same rules independently. A resource or template keeps
- * its address, which belongs to the server that listed it first; another server's is `mcphub://<slug>/…` (`exposed-uri.ts`).
- * Guarantees: pure; an assigned name stays; names are unique and valid; the same input gives the same names. Control stores them.
+ * Assigns the names that clients see: `server_tool` of letters, digits and underscores, at most 48 (Cursor hides longer
+ * ones and calls `docs_find` for `docs.find`; Claude rejects a whole request for one invalid name). Prompts follow the
+ * same rules independently. A resource or template keeps its address, which belongs to the server that listed it first;
+ * another server's is `mcphub://<slug>/…` (`exposed-uri.ts`).
+ * Guarantees: pure; an assigned name stays; names are unique and valid; the same input gives the same names. Control
+ * stores them.
  */
 import { createHash } from 'node:crypto';
 import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
@@ -40,7 +42,10 @@ interface KindInput {
   readonly nextAge: number | undefined;
 }
 
-/** Returns all names: those assigned before (without those of servers that are not configured), then one for each new item. */
+/**
+ * Returns all names: those assigned before (without those of servers that are not configured), then one for each new
+ * item.
+ */
 export function assignNames(input: NamesInput): GivenName[] {
   return atOnce(nameSteps(input));
 }
@@ -205,7 +210,10 @@ export function normalName(name: string): string {
   return name.replaceAll(/[^A-Za-z0-9]+/gu, '_');
 }
 
-/** Returns other spellings, in normal form, that lead to a tool when unambiguous: `server_tool` untruncated, and the native name alone. */
+/**
+ * Returns other spellings, in normal form, that lead to a tool when unambiguous: `server_tool` untruncated, and the
+ * native name alone.
+ */
 export function nameAliases(server: string, native: string): readonly string[] {
   const [qualified, bare] = [normalName(`${server}_${native}`), normalName(native)];
   return qualified === bare ? [qualified] : [qualified, bare];

@@ -1,5 +1,6 @@
 /**
- * What one group, one server or everybody sees: routes by name and URI, and the bytes of the four lists. `auth/` decides who gets which view.
+ * What one group, one server or everybody sees: routes by name and URI, and the bytes of the four lists. `auth/`
+ * decides who gets which view.
  * Guarantees: immutable; each list is serialized once, and unchanged lists keep the same bytes from view to view.
  */
 import type { Declared } from '../model/snapshot.ts';
@@ -27,7 +28,10 @@ export interface View {
   readonly templateCount: number;
   /** Each changes exactly when that list does. */
   readonly digests: Readonly<Record<ListKind, string>>;
-  /** Finds a tool by its exact exposed name, then by an unambiguous other spelling (`docs.find`, `docs-find`, the native name). */
+  /**
+   * Finds a tool by its exact exposed name, then by an unambiguous other spelling (`docs.find`, `docs-find`, the native
+   * name).
+   */
   route(name: string): Route | undefined;
   /** Finds a prompt by the same rules. */
   promptRoute(name: string): Route | undefined;
@@ -49,7 +53,9 @@ export interface View {
   prepare(list: ListName, runtime: TurnsRuntime): Promise<void> | undefined;
 }
 
-/** One server in a view; `allowed`: native names of tools, undefined = all. Its prompts and resources are always shown. */
+/**
+ * One server in a view; `allowed`: native names of tools, undefined = all. Its prompts and resources are always shown.
+ */
 export interface Selection {
   readonly index: ServerIndex;
   readonly allowed: ReadonlySet<string> | undefined;

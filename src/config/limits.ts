@@ -1027,7 +1027,9 @@ export function namedLimit<T>(values: Readonly<Record<string, T | undefined>>, n
   return values[name] ?? (former && values[former.name]);
 }
 
-/** Returns the values under their present names: former names of later sources then win over present ones of earlier. */
+/**
+ * Returns the values under their present names: former names of later sources then win over present ones of earlier.
+ */
 export function withPresentNames(
   values: Readonly<Record<string, number>> | undefined = {},
 ): Readonly<Record<string, number>> {

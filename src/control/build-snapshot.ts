@@ -1,6 +1,7 @@
 /**
  * Builds the snapshot that workers receive, from the configuration and the stored state.
- * Guarantees: pure; the same input gives the same snapshot; a group names only configured servers; revoked keys are left out.
+ * Guarantees: pure; the same input gives the same snapshot; a group names only configured servers; revoked keys are
+ * left out.
  */
 import { createHash } from 'node:crypto';
 import type { Config, GroupConfig, ServerConfig } from '../config/load.ts';
@@ -62,7 +63,10 @@ function connectionInputs({ transport, era }: ServerConfig): unknown {
   return era === 'auto' ? transport : { transport, era };
 }
 
-/** Assigns a child process to a worker by the hash of its slug, so that adding a server does not move the others. 0 = no fixed worker. */
+/**
+ * Assigns a child process to a worker by the hash of its slug, so that adding a server does not move the others. 0 = no
+ * fixed worker.
+ */
 function homeWorker({ transport }: ServerConfig, slug: string, workers: number): number {
   const hasChild = transport.kind === 'stdio' || (transport.kind === 'http' && transport.launch !== undefined);
   if (!hasChild) return 0;

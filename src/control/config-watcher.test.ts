@@ -1,5 +1,6 @@
 /**
- * Tests the watcher on real files, with timers five times as fast. They assert when and how often the file is read, not exact times.
+ * Tests the watcher on real files, with timers five times as fast. They assert when and how often the file is read, not
+ * exact times.
  */
 import assert from 'node:assert/strict';
 import {

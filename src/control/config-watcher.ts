@@ -1,7 +1,9 @@
 /**
- * Watches the configuration file and applies changes without a request. Does not parse the file: `reload.ts` refuses a broken one.
- * Guarantees: polls every 2 s; file system events only make it faster; a burst of edits is applied once, endless edits every 2 s; unchanged
- * content is not applied again; a file that editors replace is not reported as missing; at most one check, one read and one watcher at a time.
+ * Watches the configuration file and applies changes without a request. Does not parse the file: `reload.ts` refuses a
+ * broken one.
+ * Guarantees: polls every 2 s; file system events only make it faster; a burst of edits is applied once, endless edits
+ * every 2 s; unchanged content is not applied again; a file that editors replace is not reported as missing; at most
+ * one check, one read and one watcher at a time.
  */
 import { dirname } from 'node:path';
 import { directorySign, type FileLook, hintsOf, lookAtFile } from '../config/look-at-file.ts';
@@ -84,7 +86,10 @@ class ConfigWatcher implements Service {
     this.#last = undefined;
   }
 
-  /** Runs `work` unless other work is in progress, so that a hanging file system does not pile up checks. Returns false when it did not start. */
+  /**
+   * Runs `work` unless other work is in progress, so that a hanging file system does not pile up checks. Returns false
+   * when it did not start.
+   */
   #runExclusive(work: (deadline: Deadline) => Promise<void>): boolean {
     if (this.#isBusy || this.#stopped) return false;
     this.#isBusy = true;

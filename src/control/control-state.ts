@@ -1,5 +1,6 @@
 /**
- * Holds in memory everything that snapshots are built from: read from the store at the start, updated by the other files of this module.
+ * Holds in memory everything that snapshots are built from: read from the store at the start, updated by the other
+ * files of this module.
  * Guarantees: reading never waits, and works while the store fails.
  */
 import type { Config } from '../config/load.ts';

@@ -69,7 +69,10 @@ function* keySet(names: readonly GivenName[], keyOf: (name: GivenName) => string
   return keys;
 }
 
-/** Returns, by server, native addresses of resources and templates that another server already has; they are exposed under another URI. */
+/**
+ * Returns, by server, native addresses of resources and templates that another server already has; they are exposed
+ * under another URI.
+ */
 export function shadowedAddresses(names: readonly GivenName[]): ReadonlyMap<string, readonly string[]> {
   const shadowed = new Map<string, string[]>();
   for (const { kind, exposed, server, native } of names) {

@@ -1,7 +1,7 @@
 /**
  * Creates the owner's first key when there is none: the provided one, or a random one.
- * Guarantees: there is no default secret; the key is shown on a terminal or written to `first-key` (0600) in the data directory, never logged;
- * a malformed provided key throws `config-invalid`.
+ * Guarantees: there is no default secret; the key is shown on a terminal or written to `first-key` (0600) in the data
+ * directory, never logged; a malformed provided key throws `config-invalid`.
  */
 import { join } from 'node:path';
 import { readConfigText } from '../config/config-file.ts';
@@ -60,7 +60,10 @@ async function providedKey(
   });
 }
 
-/** Random keys have about 16 distinct digits. Fewer than 8 occur once in 10^18 random keys, but in most keys typed by hand. */
+/**
+ * Random keys have about 16 distinct digits. Fewer than 8 occur once in 10^18 random keys, but in most keys typed by
+ * hand.
+ */
 const DIFFERENT_DIGITS = 8;
 
 function isGuessable(key: string): boolean {

@@ -1,7 +1,7 @@
 /**
  * Creates, lists, rotates and revokes keys. `auth/key-authenticator.ts` checks the keys of requests.
- * Guarantees: a change is on disk when the method returns, and sent to workers within 50 ms; the secret is only in the result of `create` or
- * `rotate`; a rotated key keeps its family (its sessions continue), role, groups and expiry.
+ * Guarantees: a change is on disk when the method returns, and sent to workers within 50 ms; the secret is only in the
+ * result of `create` or `rotate`; a rotated key keeps its family (its sessions continue), role, groups and expiry.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { HubError } from '../model/errors.ts';

@@ -1,7 +1,8 @@
 /**
  * Names, publishes and stores the lists that workers read from servers.
- * Guarantees: an unchanged listing causes no work; listings that arrive together are named, published and stored together, the newest of each
- * server; while the store fails they still reach the workers, and are stored with the next change.
+ * Guarantees: an unchanged listing causes no work; listings that arrive together are named, published and stored
+ * together, the newest of each server; while the store fails they still reach the workers, and are stored with the next
+ * change.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Listing } from '../model/snapshot.ts';

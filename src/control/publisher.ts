@@ -1,7 +1,8 @@
 /**
  * Publishes whole snapshots and keys to workers, with a revision that only rises.
- * Guarantees: keys are published at once and separately; `publishSoon` is coalesced (at most four snapshots a second); publishing never waits,
- * not even for the store; when a worker has a higher revision (a restored store), the next revision is above it.
+ * Guarantees: keys are published at once and separately; `publishSoon` is coalesced (at most four snapshots a second);
+ * publishing never waits, not even for the store; when a worker has a higher revision (a restored store), the next
+ * revision is above it.
  */
 
 import { secretValuesOf } from '../model/secret-values.ts';

@@ -1,7 +1,9 @@
 /**
- * Replicates session records (tombstones and preferences) from the worker where they changed to the disk and to all workers.
- * Guarantees: a record is sent back once it is on disk, or the store has failed; failed writes are repeated; preferences never undo a tombstone or
- * newer preferences; records expire after `sessionMs`; memory and table are limited in total and for each key.
+ * Replicates session records (tombstones and preferences) from the worker where they changed to the disk and to all
+ * workers.
+ * Guarantees: a record is sent back once it is on disk, or the store has failed; failed writes are repeated;
+ * preferences never undo a tombstone or newer preferences; records expire after `sessionMs`; memory and table are
+ * limited in total and for each key.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../runtime/deadline.ts';

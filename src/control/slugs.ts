@@ -1,6 +1,8 @@
 /**
- * Assigns short ASCII names (slugs) to servers and groups, permanently: new servers rename nothing, and one that returns has its old slug.
- * Guarantees: pure; slugs are unique among servers and among groups; when the plain form (`config/slug.ts`) is taken, a hash is appended.
+ * Assigns short ASCII names (slugs) to servers and groups, permanently: new servers rename nothing, and one that
+ * returns has its old slug.
+ * Guarantees: pure; slugs are unique among servers and among groups; when the plain form (`config/slug.ts`) is taken, a
+ * hash is appended.
  */
 import { createHash } from 'node:crypto';
 import { slugFrom } from '../config/slug.ts';

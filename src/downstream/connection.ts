@@ -121,7 +121,10 @@ export function markStream(response: ServerResponse): void {
   Object.assign(response, { [STREAM]: true });
 }
 
-/** Marks a response as an event stream whose bytes come from another worker; `isAtLineEnd` says where the last of them ended. */
+/**
+ * Marks a response as an event stream whose bytes come from another worker; `isAtLineEnd` says where the last of them
+ * ended.
+ */
 export function markPassedStream(response: ServerResponse, isAtLineEnd: () => boolean): void {
   Object.assign(response, { [STREAM]: isAtLineEnd });
 }

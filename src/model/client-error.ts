@@ -1,7 +1,8 @@
 /**
- * Builds what a client reads of a failure: the JSON-RPC error of the MCP endpoints and the body of `/api`. Nothing else does: operator texts
- * (addresses, paths, HTTP bodies, stderr) stay behind. `test/architecture/client-errors.test.ts` holds other files to it.
- * Fails closed: the message of an error about a server or the machine is never shown, and a detail member passes only if it has a rule here.
+ * Builds what a client reads of a failure: the JSON-RPC error of the MCP endpoints and the body of `/api`. Nothing else
+ * does: operator texts (addresses, paths, HTTP bodies, stderr) stay behind. `test/architecture/client-errors.test.ts`
+ * holds other files to it. Fails closed: the message of an error about a server or the machine is never shown, and a
+ * detail member passes only if it has a rule here.
  */
 import { type ErrorCode, type ErrorDetail, errorRow, isOperatorOnly, type PublicDetail } from './errors.ts';
 
@@ -90,7 +91,10 @@ export function apiError({ code, message, detail }: Failure, reader: ApiReader):
   };
 }
 
-/** Returns the HTTP status of an error of the API; that of the table is for the MCP endpoints, where many errors travel in a 200. */
+/**
+ * Returns the HTTP status of an error of the API; that of the table is for the MCP endpoints, where many errors travel
+ * in a 200.
+ */
 export function apiStatus(code: ErrorCode): number {
   const own: Partial<Record<ErrorCode, number>> = { forbidden: 403, 'config-invalid': 422, 'store-failed': 503 };
   const { http, retryable } = errorRow(code);
@@ -107,7 +111,10 @@ function publicDetail(detail: ErrorDetail): PublicDetail {
   return shown;
 }
 
-/** Describes a failure of a server in the hub's own words: `github: The process of the server exited (phase start, exit code 1).` */
+/**
+ * Describes a failure of a server in the hub's own words: `github: The process of the server exited (phase start, exit
+ * code 1).`
+ */
 export function publicSentence(code: ErrorCode, detail: ErrorDetail): string {
   const { server, phase, status, exitCode, signal, waitedMs, setting, retryAfterMs, reference, reason, cause } =
     publicDetail(detail);

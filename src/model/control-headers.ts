@@ -1,5 +1,6 @@
 /**
- * Headers of a request that a worker sends to the control process, set by the worker only; a client's headers are never copied there.
+ * Headers of a request that a worker sends to the control process, set by the worker only; a client's headers are never
+ * copied there.
  */
 
 /** The token that this worker got over its fork channel. */

@@ -10,7 +10,10 @@ const TABLE = 0x10000;
 const MAX_PATTERNS = 60_000;
 /** A longer secret is split into pieces of this length, so that a part of it is masked too. */
 const PIECE = 48;
-/** Characters on either side of a cut that may be a part of a secret: the longest pattern (`PIECE` characters, percent-encoded). */
+/**
+ * Characters on either side of a cut that may be a part of a secret: the longest pattern (`PIECE` characters,
+ * percent-encoded).
+ */
 export const CUT_CHARS = PIECE * 12;
 const HIDDEN = '***';
 

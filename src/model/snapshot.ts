@@ -250,7 +250,8 @@ export const EMPTY_SNAPSHOT: Snapshot = {
 /** Holds the current snapshot. Only the `swap…` functions change it. */
 export class SnapshotHolder {
   #current: Snapshot = EMPTY_SNAPSHOT;
-  #listeners: readonly ((now: Snapshot, before: Snapshot) => void)[] = []; // bounded by: the modules that derive something from it
+  // bounded by: the modules that derive something from it
+  #listeners: readonly ((now: Snapshot, before: Snapshot) => void)[] = [];
 
   get current(): Snapshot {
     return this.#current;

@@ -1,7 +1,8 @@
 /**
- * The messages between the supervisor and its processes on the IPC channel, the environment of those processes, and the names of their sockets.
- * Types and names only. The values stay as they are: during a replacement of workers, processes of two versions talk to each other.
- * IPC carries accepted connections and readiness; heartbeats and probes use each process's own Unix socket.
+ * The messages between the supervisor and its processes on the IPC channel, the environment of those processes, and the
+ * names of their sockets. Types and names only. The values stay as they are: during a replacement of workers, processes
+ * of two versions talk to each other. IPC carries accepted connections and readiness; heartbeats and probes use each
+ * process's own Unix socket.
  */
 
 /** Environment variables of a process that the supervisor started. */
@@ -14,23 +15,34 @@ export const PROCESS_ENV = {
   /** Directory with mode 0700 for the private sockets. */
   runDir: 'MCPHUB_RUN_DIR',
   configFile: 'MCPHUB_CONFIG',
-  /** JSON: limits from the command line (`--port`, `--workers`), for the control process, which reads the configuration. */
+  /**
+   * JSON: limits from the command line (`--port`, `--workers`), for the control process, which reads the configuration.
+   */
   flags: 'MCPHUB_FLAGS',
-  /** Mark of this process and its descendants: `<hash of the data directory>.<supervisor pid>.<role>-<id>.<instance>`. */
+  /**
+   * Mark of this process and its descendants: `<hash of the data directory>.<supervisor pid>.<role>-<id>.<instance>`.
+   */
   mark: 'MCPHUB_MARK',
   /** `1` = it replaces a worker that still serves. */
   replacement: 'MCPHUB_HEIR',
-  /** Socket name of a worker with the same id that still hands over its servers, because the one that replaced it has exited. */
+  /**
+   * Socket name of a worker with the same id that still hands over its servers, because the one that replaced it has
+   * exited.
+   */
   leaving: 'MCPHUB_LEAVING',
 } as const;
 
 /**
- * V8 flags of the control process and the workers. With a young generation of 4 MB instead of 16 or more, one collection takes 5 to 10 ms
- * instead of 30 to 80 while lists of 4 MB change. So small a one is collected by one thread: the start of others and the wait for them take longer than
- * the collection (one each 130 calls, 0.5 ms instead of 1.0 to 2.5; measured).
+ * V8 flags of the control process and the workers. With a young generation of 4 MB instead of 16 or more, one
+ * collection takes 5 to 10 ms instead of 30 to 80 while lists of 4 MB change. So small a one is collected by one
+ * thread: the start of others and the wait for them take longer than the collection (one each 130 calls, 0.5 ms instead
+ * of 1.0 to 2.5; measured).
  */
 export const CONTROL_FLAGS: readonly string[] = ['--max-semi-space-size=4', '--no-parallel-scavenge'];
-/** V8 flags of a worker: in addition, a regular expression with excessive backtracking switches to another engine instead of blocking the loop. */
+/**
+ * V8 flags of a worker: in addition, a regular expression with excessive backtracking switches to another engine
+ * instead of blocking the loop.
+ */
 export const WORKER_FLAGS: readonly string[] = [
   ...CONTROL_FLAGS,
   '--enable-experimental-regexp-engine-on-excessive-backtracks',
@@ -60,7 +72,10 @@ export type SupervisorMessage =
 
 /** Process to supervisor. */
 export type ProcessMessage =
-  /** From the control process, before it does anything else, and after each reload: the limits of the configuration. `lines` are warnings to print. */
+  /**
+   * From the control process, before it does anything else, and after each reload: the limits of the configuration.
+   * `lines` are warnings to print.
+   */
   | { readonly t: 'configured'; readonly limits: Readonly<Record<string, number>>; readonly lines: readonly string[] }
   /** It serves, `ms` after its start. */
   | { readonly t: 'ready'; readonly ms: number }
@@ -91,7 +106,10 @@ export function socketName(role: 'hub' | 'control', slot: number): string {
   return role === 'hub' ? `hub-${slot}.sock` : 'control.sock';
 }
 
-/** Names under which a process listens until it takes over the names above: at once, or for a replacement when it is ready. */
+/**
+ * Names under which a process listens until it takes over the names above: at once, or for a replacement when it is
+ * ready.
+ */
 export function bootSocketNames(pid: number): readonly [front: string, door: string] {
   return [`f-${pid}.sock`, `d-${pid}.sock`];
 }

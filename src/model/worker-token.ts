@@ -1,6 +1,7 @@
 /**
- * The right of workers to send requests to the control process: a random token, sent over the fork channels and kept in memory only.
- * Each start of the control process gets a new token; workers that run get it too, and later ones at their start.
+ * The right of workers to send requests to the control process: a random token, sent over the fork channels and kept in
+ * memory only. Each start of the control process gets a new token; workers that run get it too, and later ones at their
+ * start.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { SupervisorMessage } from './supervisor-messages.ts';
@@ -14,7 +15,10 @@ interface Process {
 export class WorkerToken {
   #token = '';
 
-  /** Sends the token to a process that has just started; for the control process it creates a new one and sends it to `workers` as well. */
+  /**
+   * Sends the token to a process that has just started; for the control process it creates a new one and sends it to
+   * `workers` as well.
+   */
   handOut(role: 'hub' | 'control', process: Process, workers: readonly Process[]): void {
     if (role === 'control') this.#token = randomBytes(TOKEN_BYTES).toString('hex');
     for (const to of role === 'control' ? [process, ...workers] : [process])

@@ -39,7 +39,8 @@ const TCP_KEEP_ALIVE_MS = 15_000;
 
 export class Connector {
   readonly #options: ConnectorOptions;
-  readonly #attempts = new Set<Attempt>(); // bounded by: the connections of the pool (each attempt ends within connectMs)
+  // bounded by: the connections of the pool (each attempt ends within connectMs)
+  readonly #attempts = new Set<Attempt>();
   #session: Buffer | undefined;
   /** Address of the newest connection, as `address:port`. */
   peer: string | undefined;

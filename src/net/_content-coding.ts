@@ -22,7 +22,8 @@ const CODINGS: ReadonlyMap<string, ContentCoding> = new Map([
   ['zstd', 'zstd'],
 ]); // bounded by: this literal
 /** Character sets and transfer encodings that servers write into this field; they have no effect. */
-const NO_CODINGS = new Set(['', 'identity', 'none', 'utf-8', 'utf8', 'us-ascii', 'binary', '7bit', '8bit']); // bounded by: this literal
+// bounded by: this literal
+const NO_CODINGS = new Set(['', 'identity', 'none', 'utf-8', 'utf8', 'us-ascii', 'binary', '7bit', '8bit']);
 
 /**
  * Returns the coding that the field names; `none` when there is none; undefined for several codings or an unsupported

@@ -1,6 +1,8 @@
 /**
- * Receives the supervisor's messages while a worker boots. `go` carries the limits of the configuration, from which everything else is made.
- * Guarantees: no message and no SIGTERM is lost. Nothing has begun before `go`, so the process exits at once when it is asked to drain, or when the supervisor has exited.
+ * Receives the supervisor's messages while a worker boots. `go` carries the limits of the configuration, from which
+ * everything else is made.
+ * Guarantees: no message and no SIGTERM is lost. Nothing has begun before `go`, so the process exits at once when it is
+ * asked to drain, or when the supervisor has exited.
  */
 import type { SendHandle } from 'node:child_process';
 import type { SupervisorMessage } from '../model/supervisor-messages.ts';
@@ -20,7 +22,8 @@ export function holdMessages(): HeldMessages {
     go.resolve(undefined);
     return { go: go.promise, release: () => {} };
   }
-  const held: [message: SupervisorMessage, handle: unknown][] = []; // bounded by: the supervisor, which sends connections to ready workers only
+  // bounded by: the supervisor, which sends connections to ready workers only
+  const held: [message: SupervisorMessage, handle: unknown][] = [];
   let hasGone = false;
   let isTermed = false;
   const exit = (): void => process.exit(0);

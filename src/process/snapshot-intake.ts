@@ -1,7 +1,7 @@
 /**
  * Takes new snapshots and new lists into the catalog of a worker.
- * Guarantees: settings, keys and servers of a snapshot are in effect when `take` returns; lists and names are built over
- * several turns.
+ * Guarantees: settings, keys and servers of a snapshot are in effect when `take` returns; lists and names are built
+ * over several turns.
  */
 import { buildListingInTurns } from '../catalog/listing.ts';
 import type { CurrentLimits } from '../config/current-limits.ts';

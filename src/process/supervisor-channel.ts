@@ -1,6 +1,7 @@
 /**
- * A process's end of the supervisor's IPC channel: receives connections, reports readiness, and notices when the supervisor exits.
- * Without a supervisor (tests, a worker started by itself) nothing is sent or received. Heartbeats and probes use the private socket.
+ * A process's end of the supervisor's IPC channel: receives connections, reports readiness, and notices when the
+ * supervisor exits. Without a supervisor (tests, a worker started by itself) nothing is sent or received. Heartbeats
+ * and probes use the private socket.
  */
 import type { Socket } from 'node:net';
 import type { ProcessMessage, SupervisorMessage } from '../model/supervisor-messages.ts';

@@ -66,7 +66,8 @@ export function createWorkerCore(options: WorkerPartsOptions): WorkerCore {
     everybody: everybodyOf({ runtime, limits, sessions, preferences, snapshots }),
   });
   sessions.onEnd((id) => {
-    const servers = new Set(preferences.subscriptions(id).map(({ server }) => server)); // bounded by: one session's subscriptions
+    // bounded by: one session's subscriptions
+    const servers = new Set(preferences.subscriptions(id).map(({ server }) => server));
     preferences.remove(id);
     registry.sessionEnded(id);
     for (const server of servers) registry.preferencesChanged(server);

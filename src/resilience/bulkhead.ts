@@ -60,7 +60,8 @@ export class Bulkhead {
   readonly #maxInside: () => number;
   readonly #maxWaiting: () => number;
   /** Waiters by key; keys are in the order of their next turn. */
-  readonly #queues = new Map<string, Waiter[]>(); // bounded by: twice `waiting`: those that left are dropped when they are the greater part
+  // bounded by: twice `waiting`: those that left are dropped when they are the greater part
+  readonly #queues = new Map<string, Waiter[]>();
   /** Number of waiters per key. */
   readonly #held = new Holdings((size) => size);
   /** Places inside, per key that holds one. */

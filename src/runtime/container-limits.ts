@@ -28,9 +28,11 @@ const DROPPED_PER_STEP = 64;
 
 /** The table of limits: every capped container of a process. */
 export class ContainerLimits {
-  readonly #containers = new Set<Capped>(); // bounded by: the containers of this process; each leaves when it is put away
+  // bounded by: the containers of this process; each leaves when it is put away
+  readonly #containers = new Set<Capped>();
 
-  readonly #followers = new Set<() => void>(); // bounded by: the bulkheads of this process; each leaves when it is put away
+  // bounded by: the bulkheads of this process; each leaves when it is put away
+  readonly #followers = new Set<() => void>();
 
   /** Calls `follower` after each resize, for what hands out places that are in no container. Returns its removal. */
   onResize(follower: () => void): () => void {
@@ -137,7 +139,10 @@ export abstract class Capped implements Disposable {
     this.#share = Math.min(this.#max, read(this.#shareSize ?? this.#max));
   }
 
-  /** Drops at most `_most` entries above the maximum, if its rule drops entries. Returns false when nothing was left to drop. */
+  /**
+   * Drops at most `_most` entries above the maximum, if its rule drops entries. Returns false when nothing was left to
+   * drop.
+   */
   shrink(_most: number): boolean {
     return false;
   }

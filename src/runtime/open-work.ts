@@ -1,8 +1,8 @@
 /**
- * Everything that is open on behalf of a caller: calls, streams, suspended calls, session connections, requests passed to other workers.
- * When a key is revoked, expires or is narrowed, `recheck` ends what it may no longer have.
- * Guarantees: each item ends at most once; calls end first, so that their error still finds a stream; an item that is added under an outdated
- * snapshot is checked before it is accepted; a listener that throws harms no other item.
+ * Everything that is open on behalf of a caller: calls, streams, suspended calls, session connections, requests passed
+ * to other workers. When a key is revoked, expires or is narrowed, `recheck` ends what it may no longer have.
+ * Guarantees: each item ends at most once; calls end first, so that their error still finds a stream; an item that is
+ * added under an outdated snapshot is checked before it is accepted; a listener that throws harms no other item.
  */
 
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -133,7 +133,10 @@ export class OpenWork {
     this.#current = current;
   }
 
-  /** Registers something that stays open. Refused when its caller has lost the right meanwhile, or `overloaded` when the registry is full. */
+  /**
+   * Registers something that stays open. Refused when its caller has lost the right meanwhile, or `overloaded` when the
+   * registry is full.
+   */
   add(kind: OpenKind, access: Access): Outcome<OpenItem> {
     const item = new OpenItem(this, kind, access);
     item.slot = this.#slots.add(item);
@@ -143,7 +146,10 @@ export class OpenWork {
     return refusal ?? item;
   }
 
-  /** Returns why this caller has lost its right since it was admitted: for work that has waited without being registered. */
+  /**
+   * Returns why this caller has lost its right since it was admitted: for work that has waited without being
+   * registered.
+   */
   refusalFor(access: Access): Refusal | undefined {
     return this.#refusal({ ...access, use: undefined }, access.world);
   }
@@ -163,7 +169,10 @@ export class OpenWork {
     if (this.#slots.at(item.slot) === item) this.#slots.free(item.slot);
   }
 
-  /** Ends what is no longer allowed; `done` gets the number of items, after the last has ended (about 1 ms later when there are any). */
+  /**
+   * Ends what is no longer allowed; `done` gets the number of items, after the last has ended (about 1 ms later when
+   * there are any).
+   */
   recheck(since: Snapshot, done: (ended: number) => void): void {
     const check = this.#check;
     const lost: { readonly item: OpenItem; readonly why: Refusal }[] = []; // bounded by: the registry

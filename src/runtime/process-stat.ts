@@ -1,4 +1,7 @@
-/** Reads from /proc whether a process runs, and what it uses. Elsewhere than on Linux only `isAlive` has an answer; nothing here throws or blocks. */
+/**
+ * Reads from /proc whether a process runs, and what it uses. Elsewhere than on Linux only `isAlive` has an answer;
+ * nothing here throws or blocks.
+ */
 import { readFileSync } from 'node:fs';
 
 const TICK_MS = 10;

@@ -17,7 +17,8 @@ export class Scope {
   readonly name: string;
   readonly #report: ScopeReport;
   readonly #controller = new AbortController();
-  readonly #tasks = new Map<Promise<void>, string>(); // bounded by: the owners of background work; each task leaves when it ends
+  // bounded by: the owners of background work; each task leaves when it ends
+  readonly #tasks = new Map<Promise<void>, string>();
 
   constructor(name: string, report: ScopeReport) {
     this.name = name;

@@ -103,8 +103,9 @@ export class FairMap<K, V> extends Capped {
   #orderedFrom: number;
 
   /**
-   * `refuse` refuses a new key of an owner above its share, `evict-greediest` drops the owner's oldest entry, or the oldest of the owner that
-   * holds most when the map is full. `evicted` is called for entries that overflow dropped, not for `delete`.
+   * `refuse` refuses a new key of an owner above its share, `evict-greediest` drops the owner's oldest entry, or the
+   * oldest of the owner that holds most when the map is full. `evicted` is called for entries that overflow dropped,
+   * not for `delete`.
    */
   constructor(
     name: string,

@@ -23,7 +23,8 @@ export class TimerWheel {
   readonly clock: Clock;
   readonly #timers: Timers;
   readonly #faulted: (fault: unknown) => void;
-  readonly #heads: (TimerWheelEntry | undefined)[] = new Array<TimerWheelEntry | undefined>(SLOTS).fill(undefined); // bounded by: SLOTS lists of live waits
+  // bounded by: SLOTS lists of live waits
+  readonly #heads: (TimerWheelEntry | undefined)[] = new Array<TimerWheelEntry | undefined>(SLOTS).fill(undefined);
   #size = 0;
   #lastTick: number;
   #ticking: Disposable | undefined;

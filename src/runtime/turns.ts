@@ -8,7 +8,9 @@ import type { Timers } from './clock.ts';
 
 export class Turns {
   readonly #timers: Pick<Timers, 'afterInput'>;
-  readonly #waiting: (() => void)[] = []; // bounded by: children that start at once (limits.starting, installs), servers whose lists are being worked on, and answers and streams of servers that are being read
+  // bounded by: children that start at once (limits.starting, installs), servers whose lists are being worked on, and
+  // answers and streams of servers that are being read
+  readonly #waiting: (() => void)[] = [];
   #isTaken = false;
 
   constructor(timers: Pick<Timers, 'afterInput'>) {

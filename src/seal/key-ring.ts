@@ -1,7 +1,7 @@
 /**
  * Seals texts with AES-256-GCM, with a key for each purpose; old secrets still open.
- * Guarantees: altered, truncated or foreign texts open to undefined and never throw; sealed text is visible ASCII. Opening costs 25 µs (measured),
- * so callers cache the result.
+ * Guarantees: altered, truncated or foreign texts open to undefined and never throw; sealed text is visible ASCII.
+ * Opening costs 25 µs (measured), so callers cache the result.
  */
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { HubError } from '../model/errors.ts';

@@ -1,7 +1,8 @@
 /**
- * Reads the sealing secret from MCPHUB_SECRET, MCPHUB_SECRET_FILE, or the file `secret` in the data directory (0600), created when missing.
- * Guarantees: processes that start at the same time agree on one secret; short or well-known secrets are refused. To rotate, put the new secret
- * first and the old ones after it, one per line.
+ * Reads the sealing secret from MCPHUB_SECRET, MCPHUB_SECRET_FILE, or the file `secret` in the data directory (0600),
+ * created when missing.
+ * Guarantees: processes that start at the same time agree on one secret; short or well-known secrets are refused. To
+ * rotate, put the new secret first and the old ones after it, one per line.
  */
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';

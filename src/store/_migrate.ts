@@ -1,7 +1,7 @@
 /**
  * Migrates a database to a version, forward or back, each step in its own transaction.
- * Guarantees: a failed step leaves the previous version; an existing database is copied to `mcphub.db.backup-v<N>` (0600) before the first step; a
- * database of a newer program is refused and not modified.
+ * Guarantees: a failed step leaves the previous version; an existing database is copied to `mcphub.db.backup-v<N>`
+ * (0600) before the first step; a database of a newer program is refused and not modified.
  */
 import { chmod, rename, rm } from 'node:fs/promises';
 import type { DatabaseSync } from 'node:sqlite';

@@ -1,7 +1,8 @@
 /**
  * Opens the database with node:sqlite, and adapts it to the SQLite dialect of Kysely.
- * Guarantees: the file has mode 0600 before it contains data; WAL with synchronous=FULL, so that acknowledged writes survive `kill -9` and power
- * loss; a file that fails `quick_check` is not opened. The control process is the only user, so the busy timeout is short.
+ * Guarantees: the file has mode 0600 before it contains data; WAL with synchronous=FULL, so that acknowledged writes
+ * survive `kill -9` and power loss; a file that fails `quick_check` is not opened. The control process is the only
+ * user, so the busy timeout is short.
  */
 import { chmod, open } from 'node:fs/promises';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';

@@ -29,7 +29,9 @@ export function listListings(store: Store, deadline: Deadline): Promise<Listing[
 /** Approximate characters written in one turn of the event loop. */
 const TURN_CHARS = 128 * 1024;
 
-/** Stores the lists of these servers in one transaction, over several turns of the event loop. Throws like `Store.run`. */
+/**
+ * Stores the lists of these servers in one transaction, over several turns of the event loop. Throws like `Store.run`.
+ */
 export function putListings(store: Store, listings: readonly Listing[], deadline: Deadline): Promise<void> {
   return store.run(
     `put listings of ${listings.map(({ server }) => server).join(', ')}`.slice(0, 200),

@@ -1,6 +1,7 @@
 /**
  * The schema of the store as numbered migrations, forward and back; `_migrate.ts` runs them.
- * Guarantees: a released migration never changes; `down` undoes `up` (data that only the newer schema can hold is lost).
+ * Guarantees: a released migration never changes; `down` undoes `up` (data that only the newer schema can hold is
+ * lost).
  */
 export interface Migration {
   /** 1, 2, 3 … without gaps. */

@@ -26,8 +26,8 @@ export function listNames(store: Store, deadline: Deadline): Promise<GivenName[]
 const BATCH = 250;
 
 /**
- * Adds and deletes names in one transaction, over several turns of the event loop. A name of a server that is no longer configured may be
- * reassigned to another tool.
+ * Adds and deletes names in one transaction, over several turns of the event loop. A name of a server that is no longer
+ * configured may be reassigned to another tool.
  */
 export function changeNames(
   store: Store,

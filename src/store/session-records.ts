@@ -1,6 +1,7 @@
 /**
  * Stores session records (tombstones and preferences) in the table `session_marks`. They survive a crash.
- * Guarantees: reading is limited by number, age and bytes; adding a record twice changes nothing; a tombstone is never replaced.
+ * Guarantees: reading is limited by number, age and bytes; adding a record twice changes nothing; a tombstone is never
+ * replaced.
  */
 import { sql } from 'kysely';
 import type { Deadline } from '../runtime/deadline.ts';

@@ -1,5 +1,6 @@
 /**
- * Stores the slugs of servers and groups for ever: a server that returns has its old slug. `control/slugs.ts` creates them.
+ * Stores the slugs of servers and groups for ever: a server that returns has its old slug. `control/slugs.ts` creates
+ * them.
  */
 import type { Deadline } from '../runtime/deadline.ts';
 import type { Store } from './store.ts';

@@ -1,5 +1,6 @@
 /**
- * kill -9 at random moments. Started with the argument `write`, this file writes keys as fast as it can and prints the acknowledged ids.
+ * kill -9 at random moments. Started with the argument `write`, this file writes keys as fast as it can and prints the
+ * acknowledged ids.
  */
 // covers: P19
 import assert from 'node:assert/strict';

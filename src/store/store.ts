@@ -1,7 +1,7 @@
 /**
  * The store of the control process: SQLite in `mcphub.db` of the data directory. The files beside it access the tables.
- * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request is on disk; every failure
- * of disk or file is a `HubError('store-failed')` for the caller and nothing else.
+ * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request
+ * is on disk; every failure of disk or file is a `HubError('store-failed')` for the caller and nothing else.
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -33,7 +33,10 @@ export interface Store {
   readonly version: number;
   /** The last failure, until a request succeeds. */
   readonly failing: HubError | undefined;
-  /** Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded or wait-expired. */
+  /**
+   * Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded
+   * or wait-expired.
+   */
   run<T>(what: string, work: (db: Db, turn: Turn) => Promise<T>, deadline: Deadline): Promise<T>;
   /** Migrates forward or back to a version, after making a copy. */
   migrateTo(version: number, deadline: Deadline): Promise<void>;
@@ -51,8 +54,8 @@ export interface StoreOptions {
 }
 
 /**
- * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a newer program: only
- * that program can open it).
+ * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a
+ * newer program: only that program can open it).
  */
 export async function openStore(options: StoreOptions, deadline: Deadline): Promise<Store> {
   const { runtime, dir, migrations = MIGRATIONS } = options;
@@ -107,7 +110,7 @@ function createStore(
     return result;
   }
 
-  /** Checkpoints after long work or many transactions, in a separate turn: a commit and a checkpoint of 4 MB take 8 ms each (measured). */
+  /** Checkpoints after long work or many transactions, in a separate turn: each takes 8 ms for 4 MB (measured). */
   async function checkpointIfDue(): Promise<void> {
     transactions += 1;
     if (!isLong && transactions < CHECKPOINT_TRANSACTIONS) return;

@@ -1,5 +1,6 @@
 /**
- * The dispatcher with fake workers in this process: a target answers as a channel would, and acknowledges, fails or exits when the test wants it.
+ * The dispatcher with fake workers in this process: a target answers as a channel would, and acknowledges, fails or
+ * exits when the test wants it.
  */
 // covers: A5, P10
 import assert from 'node:assert/strict';

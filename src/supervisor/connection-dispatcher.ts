@@ -1,8 +1,9 @@
 /**
  * Listens on the port and hands each accepted connection to a worker, without reading a byte of it (ADR 0004).
- * The port stays open while no worker is ready. A connection waits at most `handoverMs`, and at most `handoverQueue` of them wait, taken
- * from the client addresses in turn; then it gets a 503. The supervisor keeps its copy of a socket until the worker acknowledges it, so that no
- * connection is lost when the worker exits. A worker that does not acknowledge is passed over while others do.
+ * The port stays open while no worker is ready. A connection waits at most `handoverMs`, and at most `handoverQueue` of
+ * them wait, taken from the client addresses in turn; then it gets a 503. The supervisor keeps its copy of a socket
+ * until the worker acknowledges it, so that no connection is lost when the worker exits. A worker that does not
+ * acknowledge is passed over while others do.
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -40,7 +41,10 @@ interface TargetState {
 const OWN_DESCRIPTORS = 40;
 const BACKLOG = 4096;
 const POLL_MS = 250;
-/** Connections that are sent a 503 at the same time, for at most a second each; further ones are closed without a response. */
+/**
+ * Connections that are sent a 503 at the same time, for at most a second each; further ones are closed without a
+ * response.
+ */
 const MAX_REFUSING = 256;
 /** Refused connections are reported at most this often, ms. */
 const REPORT_MS = 5000;
@@ -71,8 +75,9 @@ export class ConnectionDispatcher {
   readonly #report: (connections: number) => void;
 
   /**
-   * `limits` are read when needed, because the configuration arrives later and may change. At most `maxConnections`, what the
-   * descriptors of this process allow, wait. `report` gets the number of connections refused since its last call.
+   * `limits` are read when needed, because the configuration arrives later and may change. At most `maxConnections`,
+   * what the descriptors of this process allow, wait. `report` gets the number of connections refused since its last
+   * call.
    */
   constructor(
     limits: Pick<Limits, 'connections' | 'handoverMs' | 'handoverQueue'>,
@@ -88,7 +93,10 @@ export class ConnectionDispatcher {
     return this.#queue.size;
   }
 
-  /** Opens the port on `host`, default 127.0.0.1 and ::1. Rejects with a `FatalStartError` that names the process which holds the port. */
+  /**
+   * Opens the port on `host`, default 127.0.0.1 and ::1. Rejects with a `FatalStartError` that names the process which
+   * holds the port.
+   */
   async listen(port: number, host: string | undefined): Promise<void> {
     try {
       await this.#open(port, host);

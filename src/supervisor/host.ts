@@ -1,7 +1,7 @@
 /**
- * The supervisor's host environment: the lock of the data directory, the private run directory, and the system's signals.
- * One supervisor per data directory: a lock whose holder has exited is taken over; one whose holder runs is respected and named in the error.
- * The run directory belongs to this user and is closed to others.
+ * The supervisor's host environment: the lock of the data directory, the private run directory, and the system's
+ * signals. One supervisor per data directory: a lock whose holder has exited is taken over; one whose holder runs is
+ * respected and named in the error. The run directory belongs to this user and is closed to others.
  */
 import {
   chmodSync,
@@ -125,8 +125,8 @@ function refuseLiving(path: string, dataDir: string): void {
 }
 
 /**
- * Removes a stale lock. Of two processes that find the same one, the slower could remove the lock that the faster has just taken; so the
- * lock is moved away, read again, and put back if its holder runs.
+ * Removes a stale lock. Of two processes that find the same one, the slower could remove the lock that the faster has
+ * just taken; so the lock is moved away, read again, and put back if its holder runs.
  */
 function moveStaleAway(path: string, dataDir: string): void {
   const moved = `${path}.stale.${process.pid}`;
@@ -168,8 +168,8 @@ function release(path: string, own: string): void {
 }
 
 /**
- * Prepares the start of one process: creates the run directory, which a cleaner of temporary files may have removed, and deletes old sockets.
- * Touches nothing in a directory of another user; the process itself refuses to start in it.
+ * Prepares the start of one process: creates the run directory, which a cleaner of temporary files may have removed,
+ * and deletes old sockets. Touches nothing in a directory of another user; the process itself refuses to start in it.
  */
 export function clearSockets(runDir: string, names: readonly string[]): void {
   try {

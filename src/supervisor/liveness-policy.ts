@@ -1,8 +1,9 @@
 /**
  * Decides what the supervisor does with a process from what it observes of it. Pure functions.
- * A stalled, stopped or blocked process is killed at once, because it cannot handle SIGTERM; one that sends heartbeats but does no work is asked to exit.
- * Time for which a lack of CPU, or a late supervisor, explains the silence never counts. A busy process (its loop advances and it answers probes)
- * is left alone until `heartbeatEndMs`. Tests: P10, F9 and F10 in test/requirements.ts and liveness-policy.property.test.ts.
+ * A stalled, stopped or blocked process is killed at once, because it cannot handle SIGTERM; one that sends heartbeats
+ * but does no work is asked to exit. Time for which a lack of CPU, or a late supervisor, explains the silence never
+ * counts. A busy process (its loop advances and it answers probes) is left alone until `heartbeatEndMs`. Tests: P10, F9
+ * and F10 in test/requirements.ts and liveness-policy.property.test.ts.
  */
 export interface Observation {
   /** ms since the last heartbeat, or since the start if there was none. */
@@ -11,7 +12,10 @@ export interface Observation {
   readonly booting: boolean;
   /** CPU used since the last heartbeat, ms; undefined where the system does not report it. */
   readonly cpuMs: number | undefined;
-  /** Time since the last heartbeat for which it was runnable without a CPU, ms. Excludes a wait that has not ended; its state is R then. */
+  /**
+   * Time since the last heartbeat for which it was runnable without a CPU, ms. Excludes a wait that has not ended; its
+   * state is R then.
+   */
   readonly waitedForCpuMs: number;
   /** Letter of its state (R S D T Z …), or undefined. */
   readonly state: string | undefined;
@@ -21,7 +25,10 @@ export interface Observation {
   readonly failedProbes: number;
   /** ms that the newest probe took, or has been pending; Infinity if it failed or none was sent. */
   readonly probeMs: number;
-  /** ms since its stall-watching thread last saw the loop advance; Infinity = unknown. Known only while heartbeats are late. */
+  /**
+   * ms since its stall-watching thread last saw the loop advance; Infinity = unknown. Known only while heartbeats are
+   * late.
+   */
   readonly loopAdvancedMs: number;
   /** ms for which it has not acknowledged a connection. */
   readonly unacknowledgedMs: number;
@@ -59,7 +66,10 @@ const MAX_LOOP_ADVANCED_MS = 2000;
 /** Kernel functions in which a write to a terminal or pipe blocks. */
 const BLOCKING_WRITES = /^(wait_woken|n_tty_write|tty_write|pipe_write|anon_pipe_write|do_tty_write)/;
 
-/** Returns what to do with a process now, and why. One that has sent no heartbeat `bootMs` after its start has failed to boot. */
+/**
+ * Returns what to do with a process now, and why. One that has sent no heartbeat `bootMs` after its start has failed to
+ * boot.
+ */
 export function decideLiveness(seen: Observation, limits: LivenessLimits, bootMs: number): LivenessDecision {
   if (seen.supervisorLateMs > MAX_SUPERVISOR_LATE_MS) return NONE;
   const allowedMs = seen.booting ? bootMs : limits.beatMs;
@@ -98,7 +108,10 @@ export interface PendingProbe {
   readonly state: string | undefined;
 }
 
-/** Returns for how many ms the missing answer is explained neither by a process without a CPU nor by a supervisor without one. */
+/**
+ * Returns for how many ms the missing answer is explained neither by a process without a CPU nor by a supervisor
+ * without one.
+ */
 export function unexplainedWaitMs(probe: PendingProbe): number {
   const { elapsedMs, waitedForCpuMs, supervisorWaitedForCpuMs, cpuMs, state } = probe;
   const hadCpuMs = elapsedMs - waitedForCpuMs - supervisorWaitedForCpuMs;

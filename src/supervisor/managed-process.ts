@@ -1,7 +1,7 @@
 /**
- * A process that the supervisor keeps running: the control process or one worker, and its instances one after the other.
- * An instance that exits is started again, at once or after a backoff, without end. An instance that is replaced, on request or because it uses
- * too much memory, serves until its replacement is ready. Every wait for a process is bounded.
+ * A process that the supervisor keeps running: the control process or one worker, one instance after the other.
+ * An instance that exits is started again, at once or after a backoff. An instance that is replaced (on request, or
+ * because of its memory) serves until its replacement is ready. Every wait for a process is bounded.
  */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,7 +40,7 @@ export interface ManagedProcessOptions {
   readonly onExit: (code: number | null) => void;
 }
 
-/** Longest boot without a heartbeat: reading the snapshot, opening the store (for which the control process may wait 30 s). */
+/** Longest boot without a heartbeat: reading the snapshot, opening the store (the control process may wait 30 s). */
 const BOOT_MS = { hub: 20_000, control: 40_000 } as const;
 /** A replacement that is not ready by then is killed: boot, start of its servers, and reserve. */
 const REPLACEMENT_MS = 40_000;
@@ -132,8 +132,8 @@ export class ManagedProcess implements ConnectionTarget {
   }
 
   /**
-   * Boots a replacement beside the current instance; when it is ready, it takes over and the old one drains. Resolves with false if that did
-   * not happen; the current instance goes on then.
+   * Boots a replacement beside the current instance; when it is ready, it takes over and the old one drains. Resolves
+   * with false if that did not happen; the current instance continues then.
    */
   replace(): Promise<boolean> {
     if (this.#replacing) return this.#replacing.promise;

@@ -1,4 +1,7 @@
-/** Reads what the system tells about processes from /proc. Elsewhere than on Linux the answers are empty; nothing here throws. */
+/**
+ * Reads what the system tells about processes from /proc. Elsewhere than on Linux the answers are empty; nothing here
+ * throws.
+ */
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 
@@ -20,7 +23,10 @@ export function waitedForCpuMs(pid: number): number {
   }
 }
 
-/** Returns pid and command of the process that listens on a TCP port of this machine; undefined if it cannot be determined. */
+/**
+ * Returns pid and command of the process that listens on a TCP port of this machine; undefined if it cannot be
+ * determined.
+ */
 export async function portHolder(port: number): Promise<string | undefined> {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
   const inodes = new Set<string>(); // bounded by: the listening sockets of one port

@@ -1,7 +1,8 @@
 /**
- * One operating-system process from its start to its exit: its IPC channel, its probe, its termination with a crash report.
- * Before a kill the crash report is written, or 300 ms have passed. After the exit its descendants are ended, and its last messages are
- * delivered before the exit is reported. `managed-process.ts` decides what follows; `liveness-policy.ts` when to terminate.
+ * One operating-system process from its start to its exit: its IPC channel, its probe, its termination with a crash
+ * report. Before a kill the crash report is written, or 300 ms have passed. After the exit its descendants are ended,
+ * and its last messages are delivered before the exit is reported. `managed-process.ts` decides what follows;
+ * `liveness-policy.ts` when to terminate.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
@@ -26,9 +27,10 @@ import { ProcessProbe } from './process-probe.ts';
 export type WriteLog = (level: 'info' | 'warn' | 'error', event: string, msg: string, more?: object) => void;
 
 /**
- * Makes glibc return large buffers to the system when they are freed. By default it raises that threshold to the size of what was freed last
- * (up to 32 MB), after which such buffers leave holes, and it gives each thread an arena of its own. Two soaks of eight minutes side by side:
- * 42 and 26 MB more resident memory at the end without these settings, with the same heap. Variables that are set already win.
+ * Makes glibc return large buffers to the system when they are freed. By default it raises that threshold to the size
+ * of what was freed last (up to 32 MB), after which such buffers leave holes, and it gives each thread an arena of its
+ * own. Two soaks of eight minutes side by side: 42 and 26 MB more resident memory at the end without these settings,
+ * with the same heap. Variables that are set already win.
  */
 const ALLOCATOR_ENV = {
   MALLOC_ARENA_MAX: '2',
@@ -158,7 +160,10 @@ export class ProcessInstance {
     this.#child?.kill(signal);
   }
 
-  /** Asks it to drain and exit. By a signal, because the channel may be full and both would be two requests; Windows has no such signals. */
+  /**
+   * Asks it to drain and exit. By a signal, because the channel may be full and both would be two requests; Windows has
+   * no such signals.
+   */
   requestExit(): void {
     if (process.platform === 'win32') this.send({ t: 'drain' });
     else this.kill('SIGTERM');
@@ -215,7 +220,9 @@ export class ProcessInstance {
   }
 }
 
-/** The last messages (`taken`) may still be in the channel; a connection that was taken must not be handed out again. */
+/**
+ * The last messages (`taken`) may still be in the channel; a connection that was taken must not be handed out again.
+ */
 function afterLastMessages(child: ChildProcess, then: () => void): void {
   if (!child.connected) return then();
   const timer = setTimeout(finish, LAST_MESSAGES_MS);

@@ -1,7 +1,8 @@
 /**
- * Observes one process: its heartbeats, the probes that it answers on its private socket, its stall-watching thread, and its CPU use.
- * Never throws and never blocks; a broken stream of heartbeats is reopened at the next poll. One probe and one question to the stall-watching
- * thread are pending at a time; a probe fails after `probeMs`, not counting time without a CPU. `liveness-policy.ts` decides what follows.
+ * Observes one process: its heartbeats, the probes that it answers on its private socket, its stall-watching thread,
+ * and its CPU use. Never throws and never blocks; a broken stream of heartbeats is reopened at the next poll. One probe
+ * and one question to the stall-watching thread are pending at a time; a probe fails after `probeMs`, not counting time
+ * without a CPU. `liveness-policy.ts` decides what follows.
  */
 import { type ClientRequest, get } from 'node:http';
 import { connect, type Socket } from 'node:net';
@@ -57,7 +58,10 @@ export class ProcessProbe {
     return performance.now() - (this.#heartbeatMs < 0 ? this.#startedMs : this.#heartbeatMs);
   }
 
-  /** Called when the process reports that it is ready. From now on silence counts, even if it stalls before its first heartbeat is read. */
+  /**
+   * Called when the process reports that it is ready. From now on silence counts, even if it stalls before its first
+   * heartbeat is read.
+   */
   markReady(): void {
     this.#recordHeartbeat();
     this.poll();

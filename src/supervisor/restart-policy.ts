@@ -1,11 +1,16 @@
-/** Decides when a process that exited is started again, and when one that uses too much memory is replaced. Pure state, no clock of its own. */
+/**
+ * Decides when a process that exited is started again, and when one that uses too much memory is replaced. Pure state,
+ * no clock of its own.
+ */
 
 /** Polls in a row above the limit: after fewer, a garbage collection may be about to run. */
 const POLLS_ABOVE = 3;
 /** A replacement that failed, or leaks as well, is followed by the next one only after this. */
 const NEXT_REPLACEMENT_MS = 60_000;
 
-/** Tells when a process stays above its memory limit. Asked at each poll; answers true once, and again after a minute. */
+/**
+ * Tells when a process stays above its memory limit. Asked at each poll; answers true once, and again after a minute.
+ */
 export class MemoryLimit {
   #above = 0;
   #quietUntilMs = 0;
@@ -35,7 +40,10 @@ export interface RestartLimits {
   readonly guardBackoffMs: number;
 }
 
-/** Delay before the next start of one process: none at first, then growing up to 30 s and staying there until an instance ran for a minute. */
+/**
+ * Delay before the next start of one process: none at first, then growing up to 30 s and staying there until an
+ * instance ran for a minute.
+ */
 export class RestartBackoff {
   readonly #limits: RestartLimits;
   #exitsMs: number[] = []; // bounded by: limits.restarts and one
@@ -46,7 +54,10 @@ export class RestartBackoff {
     this.#limits = limits;
   }
 
-  /** Returns the delay in ms after an exit at `nowMs` of an instance that ran for `ranMs`. `random` in [0, 1) shortens it by up to a quarter. */
+  /**
+   * Returns the delay in ms after an exit at `nowMs` of an instance that ran for `ranMs`. `random` in [0, 1) shortens
+   * it by up to a quarter.
+   */
   next(nowMs: number, ranMs: number, random: number): number {
     const { restarts, guardBackoffMs } = this.#limits;
     if (ranMs >= STABLE_MS) {

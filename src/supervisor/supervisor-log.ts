@@ -1,6 +1,6 @@
 /**
- * What the supervisor prints: its log on stdout, and messages for the operator on stderr. Both go through sinks, because a terminal that
- * nobody reads must not block it. Only `flush` waits, for a bounded time.
+ * What the supervisor prints: its log on stdout, and messages for the operator on stderr. Both go through sinks,
+ * because a terminal that nobody reads must not block it. Only `flush` waits, for a bounded time.
  */
 import { printableJson, visible } from '../telemetry/mask.ts';
 import { openSink, type Sink } from '../telemetry/sink.ts';
@@ -43,8 +43,9 @@ export class SupervisorLog {
 }
 
 /**
- * Ignores SIGPIPE, which the system sends when a log reader, or a worker that was being handed a connection, has exited. Commands that print
- * exit then; the supervisor must not, so other listeners are removed. (Without any listener the signal ends the process.)
+ * Ignores SIGPIPE, which the system sends when a log reader, or a worker that was being handed a connection, has
+ * exited. Commands that print exit then; the supervisor must not, so other listeners are removed. (Without any listener
+ * the signal ends the process.)
  */
 export function ignoreBrokenPipes(): void {
   const others = process.listeners('SIGPIPE');

@@ -30,7 +30,9 @@ async function serving(rig: SupervisorRig, hubs = 1): Promise<void> {
   );
 }
 
-/** Sends requests until another process than `pid` answers; returns the ms until then. Every request must be answered. */
+/**
+ * Sends requests until another process than `pid` answers; returns the ms until then. Every request must be answered.
+ */
 async function replaced(rig: SupervisorRig, pid: number): Promise<number> {
   return until(async () => (await rig.ask()).body.pid !== pid, READY_MS, 'another process answers');
 }
@@ -41,7 +43,8 @@ test('workers get connections in turn, and keep them when the supervisor has clo
   const answers = await Promise.all(Array.from({ length: 60 }, () => rig.ask()));
   const bySlot = [1, 2].map((slot) => answers.filter((answer) => answer.body.slot === slot).length);
   assert.ok(
-    // A worker that has not acknowledged its last connection is passed over; shares are even only if workers are equally fast.
+    // A worker that has not acknowledged its last connection is passed over; shares are even only if workers are
+    // equally fast.
     bySlot.every((count) => count >= 6),
     `connections per worker: ${bySlot}`,
   );

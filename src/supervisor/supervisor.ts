@@ -1,4 +1,7 @@
-/** The supervisor: starts the control process and the workers, opens the port, restarts what fails, and shuts everything down in order. */
+/**
+ * The supervisor: starts the control process and the workers, opens the port, restarts what fails, and shuts everything
+ * down in order.
+ */
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -227,7 +230,10 @@ class Supervisor {
     });
   }
 
-  /** Stops the workers first, so that the control process stores what they report; then the control process; then whatever is left. */
+  /**
+   * Stops the workers first, so that the control process stores what they report; then the control process; then
+   * whatever is left.
+   */
   #stop(code: number): void {
     if (this.#isStopping) return;
     this.#isStopping = true;

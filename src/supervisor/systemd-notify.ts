@@ -1,7 +1,8 @@
 /**
  * Notifies systemd: ready, alive, stopping (`Type=notify`, `WatchdogSec=`). Does nothing without $NOTIFY_SOCKET.
- * Never waits: one `systemd-notify` process at a time, killed after 2 s; a missing program is reported once. Node.js has no Unix datagram
- * sockets, hence the program; the unit needs `NotifyAccess=all`. The watchdog covers a supervisor that hangs, not the workers.
+ * Never waits: one `systemd-notify` process at a time, killed after 2 s; a missing program is reported once. Node.js
+ * has no Unix datagram sockets, hence the program; the unit needs `NotifyAccess=all`. The watchdog covers a supervisor
+ * that hangs, not the workers.
  */
 import { spawn } from 'node:child_process';
 

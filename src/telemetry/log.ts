@@ -1,6 +1,6 @@
 /**
- * Writes events as log lines: JSON in the format of pino, or short lines for people at a terminal. `sink.ts` writes to the
- * descriptor, `event-lines.ts` defines the texts.
+ * Writes events as log lines: JSON in the format of pino, or short lines for people at a terminal. `sink.ts` writes to
+ * the descriptor, `event-lines.ts` defines the texts.
  * Guarantees: one line per event, one JSON object per line; repeated warnings are counted instead of written; control
  * characters and characters that change the text direction never reach a terminal, in JSON lines either. The line of an
  * answered call is built by hand, because it is the hot path.

@@ -49,7 +49,8 @@ class Registry implements ServerRegistry {
   apply(servers: readonly ServerSpec[]): void {
     if (this.#members.isStopped) return;
     this.#disabled = servers.filter((spec) => !spec.enabled);
-    const wanted = new Map(servers.filter((spec) => spec.enabled).map((spec) => [spec.slug, spec])); // bounded by: servers
+    // bounded by: servers
+    const wanted = new Map(servers.filter((spec) => spec.enabled).map((spec) => [spec.slug, spec]));
     for (const { spec } of this.#members.all) if (!wanted.has(spec.slug)) void this.#remove(spec.slug);
     for (const spec of wanted.values()) {
       const member = this.#members.get(spec.slug);

@@ -42,7 +42,9 @@ export class ServerQueue {
     return this.#bulkhead.inside;
   }
 
-  /** Returns a permit or a refusal at once, or a promise of one when the call has to wait. Give the permit to `leave`. */
+  /**
+   * Returns a permit or a refusal at once, or a promise of one when the call has to wait. Give the permit to `leave`.
+   */
   enter(call: UpstreamCall): Outcome<Permit> | Promise<Outcome<Permit>> {
     const permit = this.#bulkhead.tryEnter(call.fairKey);
     if (permit) return permit;

@@ -1,6 +1,7 @@
 /**
- * Accessors (`get`, `set`) in object literals of the modules that handle requests. Each such object gets a hidden class of its own, and code that
- * meets many of them is not optimised: one in the data of a request took 14 µs a call (measured).
+ * Accessors (`get`, `set`) in object literals of the modules that handle requests. Each such object gets a hidden class
+ * of its own, and code that meets many of them is not optimised: one in the data of a request took 14 µs a call
+ * (measured).
  */
 import { placeOf, type SourceFile } from './_tree.ts';
 

@@ -1,10 +1,14 @@
 /**
- * Laws 1 and 5 at the edges: who may touch the runtime's timers, the outside world, and blocking calls. Everybody else goes through them.
+ * Laws 1 and 5 at the edges: who may touch the runtime's timers, the outside world, and blocking calls. Everybody else
+ * goes through them.
  * Does not: hold the table of edges; that is in `edges.test.ts`, with a reason for each.
  */
 import { placeOf, type SourceFile } from './_tree.ts';
 
-/** `timers` = setTimeout and the like; `outside` = sockets, processes, disk, names; `sync` = blocking disk or process calls. */
+/**
+ * `timers` = setTimeout and the like; `outside` = sockets, processes, disk, names; `sync` = blocking disk or process
+ * calls.
+ */
 export type EdgeKind = 'timers' | 'outside' | 'sync';
 
 const OUTSIDE = new Set([

@@ -1,5 +1,6 @@
 /**
- * Places that a law forgives, each with its reason. The list is short on purpose, and a row that nothing needs any more fails.
+ * Places that a law forgives, each with its reason. The list is short on purpose, and a row that nothing needs any more
+ * fails.
  */
 export interface Exception {
   /** Name of the rule. */

@@ -1,7 +1,8 @@
 /**
- * Callbacks of `downstream` whose faults would reach the process: listeners on other objects than requests and responses of the hub's listeners
- * (whose classes guard them), and promises whose rejection or callback nobody catches.
- * Does not: follow values. A variable is known by its name, within its file. Timers and deadlines are guarded in `runtime/runtime.ts`.
+ * Callbacks of `downstream` whose faults would reach the process: listeners on other objects than requests and
+ * responses of the hub's listeners (whose classes guard them), and promises whose rejection or callback nobody catches.
+ * Does not: follow values. A variable is known by its name, within its file. Timers and deadlines are guarded in
+ * `runtime/runtime.ts`.
  */
 import { placeOf, type SourceFile } from './_tree.ts';
 
@@ -27,7 +28,10 @@ export function unguardedCallbacks(file: SourceFile): string[] {
   ];
 }
 
-/** HTTP servers of a worker are made by `createListener`, which guards their requests and watches their readers; these are no part of a worker. */
+/**
+ * HTTP servers of a worker are made by `createListener`, which guards their requests and watches their readers; these
+ * are no part of a worker.
+ */
 const OTHER_SERVERS: ReadonlySet<string> = new Set([
   'downstream/listener.ts',
   'admin/admin-server.ts',

@@ -1,6 +1,7 @@
 /**
- * Finds the regular expressions of a source file and the texts on which a careless one takes quadratic or exponential time.
- * Each repeated part gets the text that leads to it, long runs of the characters that it tells apart, and an end that makes the match fail.
+ * Finds the regular expressions of a source file and the texts on which a careless one takes quadratic or exponential
+ * time. Each repeated part gets the text that leads to it, long runs of the characters that it tells apart, and an end
+ * that makes the match fail.
  */
 import { createContext, Script } from 'node:vm';
 import { placeOf, type SourceFile } from './_tree.ts';
@@ -38,8 +39,8 @@ const TOGETHER = 16;
 const FAST_MS = 10;
 
 /**
- * The slowest hostile text for this expression, ms of CPU time, the best of a few runs; `timeoutMs` cuts exponential ones. Texts that are fast
- * together are not timed one by one.
+ * The slowest hostile text for this expression, ms of CPU time, the best of a few runs; `timeoutMs` cuts exponential
+ * ones. Texts that are fast together are not timed one by one.
  */
 export function slowestMs(
   { source, flags }: FoundRegexp,
@@ -66,7 +67,10 @@ export function slowestMs(
 const REPLACE = new Script('for (const text of texts) text.replace(regexp, "")');
 const GLOBALS = createContext({ texts: [], regexp: /x/ });
 
-/** The time limit is of the wall clock: where the thread got less than half of it, the machine was busy, and it is measured again. */
+/**
+ * The time limit is of the wall clock: where the thread got less than half of it, the machine was busy, and it is
+ * measured again.
+ */
 function timeOf(regexp: RegExp, texts: readonly string[], timeoutMs: number, tries = 3): number {
   Object.assign(GLOBALS, { texts, regexp });
   const before = process.threadCpuUsage();

@@ -1,5 +1,6 @@
 /**
- * Conventions the other rules rely on: how a file looks, who may print, how failures are named, and no time limit whose 0 means never.
+ * Conventions the other rules rely on: how a file looks, who may print, how failures are named, and no time limit whose
+ * 0 means never.
  */
 import { placeOf, type SourceFile } from './_tree.ts';
 

@@ -1,6 +1,7 @@
 /**
  * Laws 2 and 4: no state of a module, and no container without a ceiling.
- * Promises: looks at statements of the module itself, at fields of classes and interfaces, and at what a `create…` function keeps.
+ * Promises: looks at statements of the module itself, at fields of classes and interfaces, and at what a `create…`
+ * function keeps.
  * Does not: follow values; a container that is handed on is judged where it is born.
  */
 import type { SourceFile } from './_tree.ts';
@@ -44,7 +45,10 @@ const IMMUTABLE_TYPE = /^(readonly\b|Readonly|ReadonlyMap|ReadonlySet|ReadonlyAr
 /** Values without state, or whose state is nobody's business. */
 const HARMLESS_NEW = /^new\s+(Map|Set|RegExp|TextEncoder|TextDecoder|URL|Uint8Array|Intl\.\w+|BlockList)\b/;
 
-/** Module-level bindings that can change, containers that are changed or can be from outside, and objects made once for all. */
+/**
+ * Module-level bindings that can change, containers that are changed or can be from outside, and objects made once for
+ * all.
+ */
 export function moduleState(file: SourceFile): string[] {
   const wrong: string[] = [];
   for (const { bare, number, depth } of linesOf(file)) {

@@ -4,7 +4,10 @@
  */
 import { placeOf, type SourceFile } from './_tree.ts';
 
-/** Labels by room; a room that is not here is not on the data path or is bounded elsewhere. An empty list = it may not wait at all. */
+/**
+ * Labels by room; a room that is not here is not on the data path or is bounded elsewhere. An empty list = it may not
+ * wait at all.
+ */
 export const MAY_WAIT: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   auth: [],
@@ -20,7 +23,9 @@ export const MAY_WAIT: Readonly<Record<string, readonly string[]>> = {
 const LABEL = /\blabel:\s*'([\w-]+)'|\bwaits\s*\.\s*open\(\s*'([\w-]+)'/g;
 const PATIENCE = /\bawait\b|\basync\b|\.then\s*\(/g;
 
-/** Waits of a data-path room under a label that it has no right to; any asynchronous code in a room that may not wait. */
+/**
+ * Waits of a data-path room under a label that it has no right to; any asynchronous code in a room that may not wait.
+ */
 export function forbiddenWaits(file: SourceFile): string[] {
   const allowed = MAY_WAIT[file.room];
   if (allowed === undefined) return [];

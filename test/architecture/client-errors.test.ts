@@ -1,6 +1,7 @@
 /**
- * What a client reads of an error is built by `model/client-error.ts` and framed by `protocol/write.ts`. Every other file that writes the text of
- * an error stands in a table with its reason; a new one fails, and so does a row whose file does it no more.
+ * What a client reads of an error is built by `model/client-error.ts` and framed by `protocol/write.ts`. Every other
+ * file that writes the text of an error stands in a table with its reason; a new one fails, and so does a row whose
+ * file does it no more.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

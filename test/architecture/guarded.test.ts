@@ -1,5 +1,6 @@
 /**
- * A fault in a callback of a request ends that request and never the process: no listener or promise of `downstream` is without a guard.
+ * A fault in a callback of a request ends that request and never the process: no listener or promise of `downstream` is
+ * without a guard.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

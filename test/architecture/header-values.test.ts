@@ -1,5 +1,6 @@
 /**
- * Request headers that are lists are read in one file: any other reader compares a whole line, and fails for a client whose proxy doubles it.
+ * Request headers that are lists are read in one file: any other reader compares a whole line, and fails for a client
+ * whose proxy doubles it.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * JSON that goes into messages is written by `protocol/json-text.ts`: `JSON.stringify` writes a text that was cut between the halves of a surrogate
- * pair in a way that strict clients refuse.
+ * JSON that goes into messages is written by `protocol/json-text.ts`: `JSON.stringify` writes a text that was cut
+ * between the halves of a surrogate pair in a way that strict clients refuse.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,7 @@
 /**
- * Everything that stays open on behalf of a caller is registered, so that it ends with the caller's key. A new place, or a kind that nobody
- * registers any more, fails here; the ends themselves are tested in test/security/revocation.test.ts.
+ * Everything that stays open on behalf of a caller is registered, so that it ends with the caller's key. A new place,
+ * or a kind that nobody registers any more, fails here; the ends themselves are tested in
+ * test/security/revocation.test.ts.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

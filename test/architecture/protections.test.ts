@@ -1,4 +1,7 @@
-/** Protections that `npm run chaos -- --prove` takes away are still in the code, once, and the tests that must notice exist. */
+/**
+ * Protections that `npm run chaos -- --prove` takes away are still in the code, once, and the tests that must notice
+ * exist.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

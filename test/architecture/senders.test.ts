@@ -1,6 +1,6 @@
 /**
- * Every file that opens a connection stands in a table, with the test that shows how it frames what it sends. A new file without a row fails, and
- * so does a row whose test is gone.
+ * Every file that opens a connection stands in a table, with the test that shows how it frames what it sends. A new
+ * file without a row fails, and so does a row whose test is gone.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

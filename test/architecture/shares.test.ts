@@ -1,6 +1,6 @@
 /**
- * Every container with a limit is either filled by the hub itself, or has a share for each key, so that one key cannot take what others need.
- * A new container without a row here fails, and so does a row whose container is gone.
+ * Every container with a limit is either filled by the hub itself, or has a share for each key, so that one key cannot
+ * take what others need. A new container without a row here fails, and so does a row whose container is gone.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,7 @@
 /**
- * Modules that use the field's terms keep doing so: no identifier contains a word of the former private vocabulary, no text that a user reads
- * contains its idioms, and comments cite no document that is not in the repository. The message names the replacement. Glossary: ARCHITECTURE.md, Words.
+ * Modules that use the field's terms keep doing so: no identifier contains a word of the former private vocabulary, no
+ * text that a user reads contains its idioms, and comments cite no document that is not in the repository. The message
+ * names the replacement. Glossary: ARCHITECTURE.md, Words.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

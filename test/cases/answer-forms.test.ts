@@ -1,6 +1,6 @@
 /**
- * Answers of servers in unusual forms, on every wire, to a call, a list and the handshake: what has one meaning is taken so, and what cannot be read ends
- * its request at once.
+ * Answers of servers in unusual forms, on every wire, to a call, a list and the handshake: what has one meaning is
+ * taken so, and what cannot be read ends its request at once.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * Servers that send what is no UTF-8, no Unicode or no JSON, on every way to a client: what can be repaired arrives with U+FFFD, all else is refused
- * with the server's name, and clients that check each byte find nothing wrong.
+ * Servers that send what is no UTF-8, no Unicode or no JSON, on every way to a client: what can be repaired arrives
+ * with U+FFFD, all else is refused with the server's name, and clients that check each byte find nothing wrong.
  */
 // case: CL30, SV22, SX4
 import assert from 'node:assert/strict';

@@ -1,4 +1,7 @@
-/** A bridge to a hub that sends invalid messages (another version, a proxy that changes texts) writes valid ones, one a line. */
+/**
+ * A bridge to a hub that sends invalid messages (another version, a proxy that changes texts) writes valid ones, one a
+ * line.
+ */
 // case: CL30
 import assert from 'node:assert/strict';
 import { createServer, type ServerResponse } from 'node:http';

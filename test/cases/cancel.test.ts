@@ -1,5 +1,6 @@
 /**
- * notifications/cancelled on every way to the hub: the server stops, and nothing is sent under the id of the cancelled request.
+ * notifications/cancelled on every way to the hub: the server stops, and nothing is sent under the id of the cancelled
+ * request.
  */
 // case: CL26
 import assert from 'node:assert/strict';

@@ -1,6 +1,7 @@
 /**
- * Cases: what real clients, servers and configuration files send, each row one sentence of the right behaviour. `catalogue.test.ts` requires
- * a test for every row; a test names its rows in a comment: `// case: CL20`, several with commas. A `pending` row has no test yet.
+ * Cases: what real clients, servers and configuration files send, each row one sentence of the right behaviour.
+ * `catalogue.test.ts` requires a test for every row; a test names its rows in a comment: `// case: CL20`, several with
+ * commas. A `pending` row has no test yet.
  */
 
 export interface Case {

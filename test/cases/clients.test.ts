@@ -1,5 +1,6 @@
 /**
- * The clients that people use, through an nginx that serves the hub below a path and doubles MCP-Protocol-Version: connect, list, call, progress, cancel.
+ * The clients that people use, through an nginx that serves the hub below a path and doubles MCP-Protocol-Version:
+ * connect, list, call, progress, cancel.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';

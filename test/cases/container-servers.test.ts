@@ -7,7 +7,10 @@ import { isAlive, ROOT, type RunningHub, startHub, tryKill, until } from '../sup
 import { Client, isResult } from '../support/load.ts';
 
 const SERVER = join(ROOT, 'test/support/fault-stdio.ts');
-/** Ends neither at the end of its input nor at SIGTERM, like a program that is PID 1 of its container and has no handlers. */
+/**
+ * Ends neither at the end of its input nor at SIGTERM, like a program that is PID 1 of its container and has no
+ * handlers.
+ */
 const STUBBORN = 'ignores-sigterm';
 
 async function serves(hub: RunningHub, tool: string): Promise<void> {

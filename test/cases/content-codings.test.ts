@@ -1,4 +1,7 @@
-/** Answers with a content coding, which the hub asks servers not to use: on every wire, whole, in pieces, damaged and far too large. */
+/**
+ * Answers with a content coding, which the hub asks servers not to use: on every wire, whole, in pieces, damaged and
+ * far too large.
+ */
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { after, before, describe, test } from 'node:test';

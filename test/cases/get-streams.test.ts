@@ -1,4 +1,7 @@
-/** What servers do with the GET stream: block on it, answer calls on it, open it late, ask on it with ids that are too long. */
+/**
+ * What servers do with the GET stream: block on it, answer calls on it, open it late, ask on it with ids that are too
+ * long.
+ */
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';

@@ -1,5 +1,6 @@
 /**
- * Clients that end their half of the connection after the request, and those that are gone: the same bytes, until something is written.
+ * Clients that end their half of the connection after the request, and those that are gone: the same bytes, until
+ * something is written.
  */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';

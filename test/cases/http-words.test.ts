@@ -14,7 +14,10 @@ interface ClientQuestions {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** Answers the request itself, or false = as a well server does. By the first part of the path, which is the name of the server. */
+/**
+ * Answers the request itself, or false = as a well server does. By the first part of the path, which is the name of the
+ * server.
+ */
 const SERVERS: Readonly<Record<string, (response: ServerResponse, asked: ClientQuestions) => unknown>> = {
   host: (response) => response.writeHead(403).end('Invalid Host: 127.0.0.1'),
   misdirected: (response) => response.writeHead(421).end('Invalid Host header'),

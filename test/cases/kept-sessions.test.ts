@@ -1,4 +1,7 @@
-/** A server that allows one session and does not end it on request (DELETE is refused), over crashes and replacements of workers. */
+/**
+ * A server that allows one session and does not end it on request (DELETE is refused), over crashes and replacements of
+ * workers.
+ */
 // runs: in pairs, about 60 s
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

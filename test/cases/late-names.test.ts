@@ -1,4 +1,7 @@
-/** A list that changes is known to one worker a moment before the other: what a client has listed there may be called here. */
+/**
+ * A list that changes is known to one worker a moment before the other: what a client has listed there may be called
+ * here.
+ */
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { join } from 'node:path';

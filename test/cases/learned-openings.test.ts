@@ -1,4 +1,7 @@
-/** What the hub has learned of how a server wants to be initialized, over reconnects and restarts, and until the server changes. */
+/**
+ * What the hub has learned of how a server wants to be initialized, over reconnects and restarts, and until the server
+ * changes.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

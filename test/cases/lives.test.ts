@@ -4,7 +4,11 @@ import { after, before, describe, test } from 'node:test';
 import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { callTool, post, type RpcAnswer } from '../support/mcp.ts';
 
-/** A child that ends in one way: `idle` (code 0 after 300 ms without a message), `once` (0 after each answer, without a final line end), `large` (1 at a line above 4096 bytes), `cancel` (1 at a cancel), `cut` (0 in the middle of an answer). */
+/**
+ * A child that ends in one way: `idle` (code 0 after 300 ms without a message), `once` (0 after each answer, without a
+ * final line end), `large` (1 at a line above 4096 bytes), `cancel` (1 at a cancel), `cut` (0 in the middle of an
+ * answer).
+ */
 const CHILD = `
 const way = process.argv[1];
 const results = {

@@ -1,5 +1,6 @@
 /**
- * The official SDK of 2026-07-28 in a page of Chromium, at an origin that the settings allow: connect, list, call, progress, cancel.
+ * The official SDK of 2026-07-28 in a page of Chromium, at an origin that the settings allow: connect, list, call,
+ * progress, cancel.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * SDK v1 whose configuration sets the version header as well, as some IDEs ship it, over both of its transports; at the hub itself and behind
- * nginx with a path prefix: it connects, lists, calls, receives progress and cancels.
+ * SDK v1 whose configuration sets the version header as well, as some IDEs ship it, over both of its transports; at the
+ * hub itself and behind nginx with a path prefix: it connects, lists, calls, receives progress and cancels.
  */
 // case: CL1, CL18, CL26
 import assert from 'node:assert/strict';
@@ -30,7 +30,10 @@ interface Connected {
 /** The values of the version header that went out, by request. */
 type Sent = (string | null)[];
 
-/** Sends the header twice with every request that has it; SDK v1 does so by itself when it is configured as a fixed header. */
+/**
+ * Sends the header twice with every request that has it; SDK v1 does so by itself when it is configured as a fixed
+ * header.
+ */
 function doubling(sent: Sent): typeof fetch {
   return (input, init) => {
     const headers = new Headers(init?.headers);

@@ -1,5 +1,6 @@
 /**
- * Every refusal leaves a trace: a log line that says who, where and why, a count, and a line in doctor; limited for each address.
+ * Every refusal leaves a trace: a log line that says who, where and why, a count, and a line in doctor; limited for
+ * each address.
  */
 // case: CL4
 import assert from 'node:assert/strict';

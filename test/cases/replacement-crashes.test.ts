@@ -8,8 +8,8 @@ import { delay, isAlive, type RunningHub, startHub, tryKill, until } from '../su
 import { type Answer, Client, isResult } from '../support/load.ts';
 
 /**
- * A server with a PID file: one that is alive already is killed, as such servers do. It speaks over stdin, or over HTTP on PORT, and writes down its starts and
- * kills.
+ * A server with a PID file: one that is alive already is killed, as such servers do. It speaks over stdin, or over HTTP
+ * on PORT, and writes down its starts and kills.
  */
 const CHILD = `
 const { appendFileSync, existsSync, readFileSync, writeFileSync } = require('node:fs');

@@ -7,7 +7,10 @@ import { after, before, describe, test } from 'node:test';
 import { delay, freePort, isAlive, type RunningHub, startHub, tryKill, until } from '../support/hub.ts';
 import { type Answer, Client, isResult } from '../support/load.ts';
 
-/** A server that listens on a fixed port beside stdin, and writes down its starts; it cannot start while another one has the port. */
+/**
+ * A server that listens on a fixed port beside stdin, and writes down its starts; it cannot start while another one has
+ * the port.
+ */
 const CHILD = `
 const { appendFileSync } = require('node:fs');
 const [port, journal] = process.argv.slice(1);

@@ -1,4 +1,7 @@
-/** Clients that send invalid UTF-8, halves of surrogate pairs and broken JSON get answers that the strictest client can read. */
+/**
+ * Clients that send invalid UTF-8, halves of surrogate pairs and broken JSON get answers that the strictest client can
+ * read.
+ */
 // case: CL30
 
 import assert from 'node:assert/strict';

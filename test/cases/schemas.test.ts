@@ -1,5 +1,6 @@
 /**
- * Schemas and results that are legal for their server's library only, and what goes to servers: legal for clients and servers of both eras.
+ * Schemas and results that are legal for their server's library only, and what goes to servers: legal for clients and
+ * servers of both eras.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';

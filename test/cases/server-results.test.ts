@@ -1,6 +1,6 @@
 /**
- * Servers that write empty what should be absent, or the other way round: lists and results reach clients as they were meant, and both official SDKs
- * accept them.
+ * Servers that write empty what should be absent, or the other way round: lists and results reach clients as they were
+ * meant, and both official SDKs accept them.
  */
 // case: SV19, SV29
 import assert from 'node:assert/strict';

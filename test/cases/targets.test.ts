@@ -1,5 +1,6 @@
 /**
- * Hosts and targets as clients and proxies spell them: final dots, HTTP/1.0 without Host, the absolute form, repeated slashes, prefixes.
+ * Hosts and targets as clients and proxies spell them: final dots, HTTP/1.0 without Host, the absolute form, repeated
+ * slashes, prefixes.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * Input that is made to hurt, from clients and from servers, at a hundred a second: the loop of the hub never stands still for long, and others
- * are served as before.
+ * Input that is made to hurt, from clients and from servers, at a hundred a second: the loop of the hub never stands
+ * still for long, and others are served as before.
  */
 // runs: alone
 // covers: P11

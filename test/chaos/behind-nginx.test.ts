@@ -1,5 +1,6 @@
 /**
- * A hub behind an nginx with its default settings: buffering on, a read limit (60 s; here scaled down with the keep-alive, in the long tier as it is).
+ * A hub behind an nginx with its default settings: buffering on, a read limit (60 s; here scaled down with the
+ * keep-alive, in the long tier as it is).
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,6 @@
 /**
- * Many children of one real hub: a herd that starts cold, servers that are all dead, and a hub that is killed with its children alive.
+ * Many children of one real hub: a herd that starts cold, servers that are all dead, and a hub that is killed with its
+ * children alive.
  * Does not: look at one child's pipes and families; those stand beside the code.
  */
 // runs: alone

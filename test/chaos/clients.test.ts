@@ -1,5 +1,6 @@
 /**
- * Clients that leave, drip, flood, repeat themselves, come back all at once or never read: one hub bears them all, and is as it was afterwards.
+ * Clients that leave, drip, flood, repeat themselves, come back all at once or never read: one hub bears them all, and
+ * is as it was afterwards.
  */
 // runs: in pairs, about 80 s
 // covers: P3, P11, P12, P13, P17, P18

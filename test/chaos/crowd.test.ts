@@ -1,5 +1,6 @@
 /**
- * Very many who do little: thousands of streams that are only open, sessions that are opened and abandoned, and readers who subscribe and never read.
+ * Very many who do little: thousands of streams that are only open, sessions that are opened and abandoned, and readers
+ * who subscribe and never read.
  */
 // runs: alone
 // covers: P12, P13

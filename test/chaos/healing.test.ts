@@ -1,6 +1,7 @@
 /**
- * Servers of every kind break and recover side by side behind one hub, and are called each second: each is used again soon after it is well, without a
- * person; none is shown as ready while its calls say that it is gone; those that work beside them never fail a call.
+ * Servers of every kind break and recover side by side behind one hub, and are called each second: each is used again
+ * soon after it is well, without a person; none is shown as ready while its calls say that it is gone; those that work
+ * beside them never fail a call.
  */
 // covers: P16
 // runs: in pairs, about 70 s

@@ -1,6 +1,7 @@
 /**
- * Several users at once with colliding ids and tokens, servers that freeze, die, drip and are cut off, clients that are cut off themselves: and
- * afterwards the judge reads what each client has written down, and what the servers have carried out.
+ * Several users at once with colliding ids and tokens, servers that freeze, die, drip and are cut off, clients that are
+ * cut off themselves: and afterwards the judge reads what each client has written down, and what the servers have
+ * carried out.
  */
 // runs: alone
 // covers: P3, P17, P18

@@ -1,6 +1,7 @@
 /**
- * The incident again: 70 users at one hub, and each suspected cause in turn. All the time somebody looks at `GET /` and `/health`.
- * Neither may take longer than a second, except while the supervisor replaces a hub whose loop stands still: eight seconds in all.
+ * The incident again: 70 users at one hub, and each suspected cause in turn. All the time somebody looks at `GET /` and
+ * `/health`. Neither may take longer than a second, except while the supervisor replaces a hub whose loop stands still:
+ * eight seconds in all.
  */
 // runs: alone
 // covers: P1, P2, P10, P11

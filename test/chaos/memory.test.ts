@@ -1,5 +1,6 @@
 /**
- * A hub that leaks while nobody replaces it: the supervisor stands still. It refuses new work at its mark, says so, and goes on answering health.
+ * A hub that leaks while nobody replaces it: the supervisor stands still. It refuses new work at its mark, says so, and
+ * goes on answering health.
  */
 // covers: P11
 // runs: in pairs, about 20 s

@@ -1,5 +1,6 @@
 /**
- * Real outages of real servers that are called all the time: how long after a server is back it serves again, and what is left on it.
+ * Real outages of real servers that are called all the time: how long after a server is back it serves again, and what
+ * is left on it.
  */
 // covers: P16
 import assert from 'node:assert/strict';

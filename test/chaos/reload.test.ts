@@ -1,5 +1,6 @@
 /**
- * The configuration is taken again and again under load, and one of fifty servers is another each time: the others notice nothing.
+ * The configuration is taken again and again under load, and one of fifty servers is another each time: the others
+ * notice nothing.
  */
 // runs: in pairs, about 15 s
 // covers: P2

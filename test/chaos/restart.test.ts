@@ -1,6 +1,7 @@
 /**
  * Starts under bad stars: every server is gone, a hundred are configured and dead.
- * Does not: try starts with a bad configuration or a second hub (the journeys of bad input, the supervisor's own tests).
+ * Does not: try starts with a bad configuration or a second hub (the journeys of bad input, the supervisor's own
+ * tests).
  */
 // runs: in pairs, about 15 s
 // covers: P15

@@ -1,6 +1,7 @@
 /**
- * A hub is replaced while people work: by SIGUSR2, and because it holds too much memory. The heir serves before the old one drains, so that
- * nobody's call fails: not over kept connections, not with a session, not to a server that is a child of the hub.
+ * A hub is replaced while people work: by SIGUSR2, and because it holds too much memory. The heir serves before the old
+ * one drains, so that nobody's call fails: not over kept connections, not with a session, not to a server that is a
+ * child of the hub.
  */
 // runs: alone
 // covers: P8, P10

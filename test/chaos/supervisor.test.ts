@@ -1,5 +1,6 @@
 /**
- * The supervisor towards the system: systemd, a container whose first process it is, and what a start tells of an earlier death.
+ * The supervisor towards the system: systemd, a container whose first process it is, and what a start tells of an
+ * earlier death.
  */
 // runs: about 60 s
 // covers: P9, P10

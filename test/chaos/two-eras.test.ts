@@ -1,6 +1,6 @@
 /**
- * Two users whose clients count their requests alike, in both eras at once, on servers that all of them share, in both eras too: each hears of its own
- * calls and of nothing else.
+ * Two users whose clients count their requests alike, in both eras at once, on servers that all of them share, in both
+ * eras too: each hears of its own calls and of nothing else.
  */
 // runs: alone
 // covers: P18, B14, B25, F4

@@ -1,5 +1,6 @@
 /**
- * Servers of a whole hub that freeze, vanish, burn the CPU or send too much; and what people at the other servers notice of it.
+ * Servers of a whole hub that freeze, vanish, burn the CPU or send too much; and what people at the other servers
+ * notice of it.
  */
 // runs: alone
 // covers: P1, P2, P11, P15
@@ -73,8 +74,8 @@ async function deafNameserver(): Promise<{ address: string; close: () => void }>
 }
 
 /**
- * Ten servers, hung in five ways: packets that go nowhere, bytes that drip, children that stand still, a handshake of TLS that is never
- * answered, a name that is never resolved. Eight of them are well until `hang`.
+ * Ten servers, hung in five ways: packets that go nowhere, bytes that drip, children that stand still, a handshake of
+ * TLS that is never answered, a name that is never resolved. Eight of them are well until `hang`.
  */
 class HungServers implements AsyncDisposable {
   readonly config: Record<string, object>;

@@ -1,5 +1,6 @@
 /**
- * Connections that bring nothing: a client that is gone without a word, idle ones when all places are taken, and many that take no answer.
+ * Connections that bring nothing: a client that is gone without a word, idle ones when all places are taken, and many
+ * that take no answer.
  */
 // runs: in pairs, about 40 s
 // covers: P12, P13

@@ -1,6 +1,7 @@
 /**
- * The client side of the two official suites: each scenario is a server of theirs, and the client that they judge is a hub (`hub-client.ts`).
- * Which scenarios are required is read from the suites' own files; those about OAuth come with the step that brings it.
+ * The client side of the two official suites: each scenario is a server of theirs, and the client that they judge is a
+ * hub (`hub-client.ts`). Which scenarios are required is read from the suites' own files; those about OAuth come with
+ * the step that brings it.
  */
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,6 @@
 /**
- * The hub as a client, judged by the official suites: every required scenario that is not about OAuth passes, in both eras.
+ * The hub as a client, judged by the official suites: every required scenario that is not about OAuth passes, in both
+ * eras.
  */
 // covers: F1
 import assert from 'node:assert/strict';

@@ -1,7 +1,8 @@
 /**
- * The official conformance suites against the everything server: first directly, which proves it in either era, then through a hub whose server
- * speaks the 2025 dates (over HTTP, over stdio), 2026-07-28, or both; there the suites of both eras, so that the hub passes on or bridges. What is
- * lost in any bridge stands in `expected-failures.yml`; a new failure and an entry that has come to pass both fail here. `node test/conformance/run.ts` prints the same as tables.
+ * The official conformance suites against the everything server: first directly, which proves it in either era, then
+ * through a hub whose server speaks the 2025 dates (over HTTP, over stdio), 2026-07-28, or both; there the suites of
+ * both eras, so that the hub passes on or bridges. What is lost in any bridge stands in `expected-failures.yml`; a new
+ * failure and an entry that has come to pass both fail here. `node test/conformance/run.ts` prints the same as tables.
  */
 // covers: E1, F1
 import assert from 'node:assert/strict';

@@ -1,6 +1,7 @@
 /**
  * The event store of one session: what its streams have sent, so that a client may resume one of them.
- * Promises: an event's id says its stream; what is replayed belongs to that stream and came later; the oldest go first at `MAX_EVENTS`.
+ * Promises: an event's id says its stream; what is replayed belongs to that stream and came later; the oldest go first
+ * at `MAX_EVENTS`.
  */
 import type { EventStore } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { JSONRPCMessage } from '@modelcontextprotocol/sdk/types.js';

@@ -1,7 +1,8 @@
 /**
- * The everything server over HTTP, on a loopback port: in the 2025 dates with sessions, GET streams and resumption; in 2026-07-28 by POST alone;
- * or in both at the same address, where the body decides.
- * Promises: only local names may ask (`Host` and `Origin`); at most `MAX_SESSIONS`, the oldest ends first; `close` ends all of it.
+ * The everything server over HTTP, on a loopback port: in the 2025 dates with sessions, GET streams and resumption; in
+ * 2026-07-28 by POST alone; or in both at the same address, where the body decides.
+ * Promises: only local names may ask (`Host` and `Origin`); at most `MAX_SESSIONS`, the oldest ends first; `close` ends
+ * all of it.
  * Does not: know what is served (`everything-session.ts`, `modern-answers.ts`).
  */
 import { randomUUID } from 'node:crypto';

@@ -1,6 +1,7 @@
 /**
  * The tools that ask back: sampling and elicitation, with the schemas that the conformance suites look at.
- * Promises: the question goes out on the stream of the call that asked; a client that cannot be asked gets `isError` at once.
+ * Promises: the question goes out on the stream of the call that asked; a client that cannot be asked gets `isError` at
+ * once.
  */
 import {
   type CallToolResult,

@@ -1,5 +1,6 @@
 /**
- * What the suites of the stateless era look for, as a server of the 2025 dates does it: it asks while it is at work, and changes its lists.
+ * What the suites of the stateless era look for, as a server of the 2025 dates does it: it asks while it is at work,
+ * and changes its lists.
  * Promises: asks only for what its client has declared.
  */
 import {

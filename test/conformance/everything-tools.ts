@@ -1,6 +1,7 @@
 /**
  * The tools that the conformance suites call, by the names and with the answers that they look for.
- * Promises: a tool that needs something of the client which the client has not declared answers with `isError`, at once.
+ * Promises: a tool that needs something of the client which the client has not declared answers with `isError`, at
+ * once.
  * Does not: ask people anything; its questions are in `everything-questions.ts`.
  */
 import { type CallToolResult, ErrorCode, McpError, type Tool } from '@modelcontextprotocol/sdk/types.js';

@@ -1,6 +1,7 @@
 /**
  * What the everything server's parts share: who is connected, and what the parts may use of one request.
- * Owns: the set of connected sessions of one process, so that a change of the watched resource reaches every subscriber.
+ * Owns: the set of connected sessions of one process, so that a change of the watched resource reaches every
+ * subscriber.
  * Does not: speak any transport (`everything-http.ts`, `everything-server.ts`, `modern-http.ts`).
  */
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';

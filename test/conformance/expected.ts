@@ -1,7 +1,7 @@
 /**
  * The expected failures: `expected-failures.yml` holds what the hub cannot do yet, and the suites judge by it.
- * Promises: what is handed to a suite is a file of its own format that holds the entries of one path; a line that is not understood is an
- * error, so that no entry is lost by a slip.
+ * Promises: what is handed to a suite is a file of its own format that holds the entries of one path; a line that is
+ * not understood is an error, so that no entry is lost by a slip.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

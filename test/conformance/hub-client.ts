@@ -1,7 +1,7 @@
 /**
- * `node test/conformance/hub-client.ts URL`: the client that the official suites start. It is a whole hub whose only server is at URL, and a user of
- * that hub who does what the scenario wants done, with the suites' own environment (`MCP_CONFORMANCE_SCENARIO`, `MCP_CONFORMANCE_CONTEXT`).
- * Exit code 0 when the user has got what there was to get.
+ * `node test/conformance/hub-client.ts URL`: the client that the official suites start. It is a whole hub whose only
+ * server is at URL, and a user of that hub who does what the scenario wants done, with the suites' own environment
+ * (`MCP_CONFORMANCE_SCENARIO`, `MCP_CONFORMANCE_CONTEXT`). Exit code 0 when the user has got what there was to get.
  */
 import { startHub, until } from '../support/hub.ts';
 import { MODERN } from '../support/stateless.ts';
@@ -10,7 +10,9 @@ import { type Actions, connectPinned, connectV1, type Place, type User } from '.
 interface Scenario {
   /** The era of the user's own client; the hub finds out what the server speaks, unless `isPinned`. */
   readonly era: '2025' | '2026';
-  /** The suite has something against a request of the other era, so that the server is configured with `"era": "2026"`. */
+  /**
+   * The suite has something against a request of the other era, so that the server is configured with `"era": "2026"`.
+   */
   readonly isPinned?: boolean;
   /** It asks its users. */
   readonly isInteractive?: boolean;
@@ -55,7 +57,10 @@ async function callAsTold({ call }: ActingUser): Promise<void> {
   for (const one of toolCalls) await call(one.name, one.arguments);
 }
 
-/** The second tool is called while the first one waits for its user, which is when one call's state could get into another. */
+/**
+ * The second tool is called while the first one waits for its user, which is when one call's state could get into
+ * another.
+ */
 async function answerRounds({ call }: ActingUser): Promise<void> {
   await Promise.all([call('test_mrtr_echo_state'), call('test_mrtr_unrelated')]);
   await call('test_mrtr_no_state');

@@ -1,7 +1,7 @@
 /**
  * The everything server of the stateless era (2026-07-28): what it answers to each request, whichever way it came.
- * Promises: the contents and tools are those of `everything-*.ts`; every result says what kind it is, and those that may be kept for how long
- * and by whom; a log line goes out only to a request that wants it.
+ * Promises: the contents and tools are those of `everything-*.ts`; every result says what kind it is, and those that
+ * may be kept for how long and by whom; a log line goes out only to a request that wants it.
  * Does not: know HTTP or stdio (`modern-http.ts`, `modern-server.ts`).
  */
 import { type CompleteRequest, ErrorCode, McpError, type ServerNotification } from '@modelcontextprotocol/sdk/types.js';

@@ -1,7 +1,8 @@
 /**
- * What a request of the stateless era (2026-07-28) must say of itself before the modern everything server does anything: `_meta`, and over HTTP
- * the headers that repeat the body, `Mcp-Param-*` among them.
- * Promises: who contradicts himself is refused with the code of the specification; the status is that of the specification too.
+ * What a request of the stateless era (2026-07-28) must say of itself before the modern everything server does
+ * anything: `_meta`, and over HTTP the headers that repeat the body, `Mcp-Param-*` among them.
+ * Promises: who contradicts himself is refused with the code of the specification; the status is that of the
+ * specification too.
  * Does not: share a line with the hub, whose reading of the same rules it is here to check.
  */
 import type { IncomingHttpHeaders } from 'node:http';

@@ -1,5 +1,6 @@
 /**
- * One POST to the everything server of the stateless era: an answer as JSON, or as SSE once something goes out before it.
+ * One POST to the everything server of the stateless era: an answer as JSON, or as SSE once something goes out before
+ * it.
  * Promises: a request that is closed is cancelled; an error has the status that the specification gives its code.
  * Does not: listen or choose the era (`everything-http.ts`), or know what is served (`modern-answers.ts`).
  */

@@ -1,8 +1,9 @@
 /**
- * Asking back without a session (`input_required`): what asks its user in the middle of its work is run from its beginning with each answer
- * that has come, and stops at the first question that has none.
- * Promises: so what `everything-*.ts` asks needs not be written twice; answers of earlier rounds travel in `requestState`, which is signed and
- * good for the same request only; nothing is asked that the client has not declared; what is answered must be an answer.
+ * Asking back without a session (`input_required`): what asks its user in the middle of its work is run from its
+ * beginning with each answer that has come, and stops at the first question that has none.
+ * Promises: so what `everything-*.ts` asks needs not be written twice; answers of earlier rounds travel in
+ * `requestState`, which is signed and good for the same request only; nothing is asked that the client has not
+ * declared; what is answered must be an answer.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { safeParse } from '@modelcontextprotocol/sdk/server/zod-compat.js';

@@ -1,6 +1,6 @@
 /**
- * The ways on which a suite meets the everything server: directly, or through a whole hub that reaches it over HTTP or over stdio, in the one
- * era, the other, or both.
+ * The ways on which a suite meets the everything server: directly, or through a whole hub that reaches it over HTTP or
+ * over stdio, in the one era, the other, or both.
  * Promises: when a path is open its tools are listed; closing it ends all that it started.
  * The address says `localhost`, for the suites test a local server's guard against rebinding of names.
  */
@@ -88,8 +88,8 @@ function configFor(server: EverythingHttp | undefined): unknown {
 }
 
 /**
- * The suite of 2026-07-28 gives one question 600 ms, in which a child of its user has to start. How fast node loads the SDK is not what is
- * tested: a user's child stays, so that it is started before.
+ * The suite of 2026-07-28 gives one question 600 ms, in which a child of its user has to start. How fast node loads the
+ * SDK is not what is tested: a user's child stays, so that it is started before.
  */
 async function startChild(url: string): Promise<void> {
   const { json } = await stateless(

@@ -1,8 +1,9 @@
 /**
- * `node test/conformance/run.ts [--direct|--direct-modern|--http|--stdio|--modern|--dual] [--suite 0.1.16|alpha.12|2026-07-28] [--scenario NAME] [--details]`
- * Runs the suites and prints what passes and why the rest does not. Without a choice: every path, every suite.
- * In the overview `*` means not scored, `void` that it passes though there was nothing to see. `--details` adds all that the suite has
- * kept of a scenario that failed, or of the one that was named.
+ * `node test/conformance/run.ts [--direct|--direct-modern|--http|--stdio|--modern|--dual] [--suite
+ * 0.1.16|alpha.12|2026-07-28] [--scenario NAME] [--details]` Runs the suites and prints what passes and why the rest
+ * does not. Without a choice: every path, every suite.
+ * In the overview `*` means not scored, `void` that it passes though there was nothing to see. `--details` adds all
+ * that the suite has kept of a scenario that failed, or of the one that was named.
  * Exit code 1 when a verdict is not clean: a new failure, or an expected one that passes.
  */
 import { parseArgs } from 'node:util';

@@ -1,7 +1,7 @@
 /**
  * The two official suites as programs: runs one against an address and reads what it found.
- * Promises: a run ends within `RUN_MS`, its process by its own pid; the suite's exit code is the verdict, with its own rule for expected
- * failures (an expected one is forgiven; a new one or one that passes is not).
+ * Promises: a run ends within `RUN_MS`, its process by its own pid; the suite's exit code is the verdict, with its own
+ * rule for expected failures (an expected one is forgiven; a new one or one that passes is not).
  */
 import { spawn } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';

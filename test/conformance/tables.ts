@@ -1,5 +1,6 @@
 /**
- * What a run found, to be read by people: which scenario failed on which path, and each failed check in the suite's own words.
+ * What a run found, to be read by people: which scenario failed on which path, and each failed check in the suite's own
+ * words.
  */
 import { expectedOn } from './expected.ts';
 import type { PathName } from './paths.ts';

@@ -1,7 +1,8 @@
 /**
  * The documents of the repository as data: headings, fenced blocks with their marks, links, and prose without code.
- * The mark: `<!-- test: run -->` on the line before a fenced block (after `run` may come `exit=<code>` and `stopped`), and
- * `<!-- test: prints -->` before the block with what it prints, where `…` stands for anything. Other words are for single tests.
+ * The mark: `<!-- test: run -->` on the line before a fenced block (after `run` may come `exit=<code>` and `stopped`),
+ * and `<!-- test: prints -->` before the block with what it prints, where `…` stands for anything. Other words are for
+ * single tests.
  * Does not: run anything (`commands.test.ts`).
  */
 import { globSync, readFileSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
- * ARCHITECTURE.md is true to the code: its paths exist, its modules are the modules of `src/` in their layers, its labels and containers are in the code,
- * each rule names a test that exists. The same for the paths that CONTRIBUTING.md, operate.md and the decisions name.
+ * ARCHITECTURE.md is true to the code: its paths exist, its modules are the modules of `src/` in their layers, its
+ * labels and containers are in the code, each rule names a test that exists. The same for the paths that
+ * CONTRIBUTING.md, operate.md and the decisions name.
  */
 // covers: A10
 import assert from 'node:assert/strict';

@@ -1,6 +1,6 @@
 /**
- * No document claims what is not built. The words below may stand only where they are denied: in a sentence, point or row that says so, or as a
- * point in a section about what is absent.
+ * No document claims what is not built. The words below may stand only where they are denied: in a sentence, point or
+ * row that says so, or as a point in a section about what is absent.
  * Does not: understand prose. A new thing that is built leaves this list in the same commit.
  */
 import assert from 'node:assert/strict';

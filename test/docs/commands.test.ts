@@ -1,7 +1,9 @@
 /**
- * Runs what the documents tell people to run, against a whole hub with the example servers, and compares what it prints.
- * The hub lives in a home directory of its own, so that `~` and the default data directory mean what they say; only the port in an address and `npx`
- * (once tried for real) are put in. README.ko.md has the same blocks as README.md (`readmes.test.ts`) and is not run again.
+ * Runs what the documents tell people to run, against a whole hub with the example servers, and compares what it
+ * prints.
+ * The hub lives in a home directory of its own, so that `~` and the default data directory mean what they say; only the
+ * port in an address and `npx` (once tried for real) are put in. README.ko.md has the same blocks as README.md
+ * (`readmes.test.ts`) and is not run again.
  */
 // covers: A10, B6
 import assert from 'node:assert/strict';

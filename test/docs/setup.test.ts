@@ -1,5 +1,6 @@
 /**
- * The two commands of the README, part by part: the lock file installs, `npm start` serves, `npm test` and .ci/run are what they say.
+ * The two commands of the README, part by part: the lock file installs, `npm start` serves, `npm test` and .ci/run are
+ * what they say.
  * Does not: install or test for real (a test run is inside one); `npm ci` is asked what it would do.
  */
 // covers: A10
@@ -57,7 +58,9 @@ const ENDS: readonly (readonly [string, NodeJS.Signals, (npm: number) => number]
   ['SIGTERM to the process group', 'SIGTERM', (npm) => -npm],
 ];
 
-/** Directories of the different versions of node that npm can run with: the one of this test, and that of the system. */
+/**
+ * Directories of the different versions of node that npm can run with: the one of this test, and that of the system.
+ */
 function nodeDirs(): string[] {
   const others = (process.env.PATH ?? '').split(delimiter).filter((dir) => existsSync(join(dir, 'node')));
   const byVersion = new Map<string, string>();

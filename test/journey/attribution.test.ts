@@ -1,7 +1,8 @@
 /**
- * Users of the same servers whose ids and progress tokens collide all the time: whatever one of them receives is compared, byte for byte, with
- * what is theirs. Each call carries a secret of its own; the servers say it in progress and log lines and give the arguments back as they came.
- * A stdio server's log lines belong to nobody for certain, so that nobody may see them; a remote one's come on the call's own exchange.
+ * Users of the same servers whose ids and progress tokens collide all the time: whatever one of them receives is
+ * compared, byte for byte, with what is theirs. Each call carries a secret of its own; the servers say it in progress
+ * and log lines and give the arguments back as they came. A stdio server's log lines belong to nobody for certain, so
+ * that nobody may see them; a remote one's come on the call's own exchange.
  */
 // runs: in pairs, about 25 s
 // covers: E4, P17, P18, B14, B25
@@ -13,7 +14,9 @@ import { type RunningHub, startHub, until } from '../support/hub.ts';
 import { stdioServer } from '../support/load.ts';
 import { callText, makeKey, NEW_KEYS_ENV, type Reading, SseClient } from '../support/sse-client.ts';
 
-/** On a busy machine a call may take longer than usual; without messages before its result it is no stream all the same. */
+/**
+ * On a busy machine a call may take longer than usual; without messages before its result it is no stream all the same.
+ */
 const ENV = { ...NEW_KEYS_ENV, MCPHUB_STREAM_AFTER_MS: '60000' };
 const CALLS = 20_000;
 const CALLS_TWO_HUBS = 4000;

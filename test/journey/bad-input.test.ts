@@ -1,5 +1,6 @@
 /**
- * Everything wrong that a person or a client can hand to a hub: each gets a clear error, and the hub is untouched afterwards.
+ * Everything wrong that a person or a client can hand to a hub: each gets a clear error, and the hub is untouched
+ * afterwards.
  */
 // covers: A9, B6, B7, B9
 import assert from 'node:assert/strict';

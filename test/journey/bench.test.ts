@@ -1,5 +1,6 @@
 /**
- * The bench runs, checks every answer, and prints its table and its goals. Its figures are not judged here: a busy machine would.
+ * The bench runs, checks every answer, and prints its table and its goals. Its figures are not judged here: a busy
+ * machine would.
  * covers: A10
  */
 // runs: alone

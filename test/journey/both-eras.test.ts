@@ -1,6 +1,7 @@
 /**
- * The behaviours of protocol.md §6 where both eras meet in one hub: clients of either on servers of either, byte by byte. What belongs to one era is in
- * `stateless.test.ts`, `stateless-servers.test.ts` and the journeys of the 2025 dates.
+ * The behaviours of protocol.md §6 where both eras meet in one hub: clients of either on servers of either, byte by
+ * byte. What belongs to one era is in `stateless.test.ts`, `stateless-servers.test.ts` and the journeys of the 2025
+ * dates.
  */
 import assert from 'node:assert/strict';
 import { get } from 'node:http';

@@ -1,5 +1,6 @@
 /**
- * `mcphub bridge`: a client that can only start a program uses the hub through it, over the hub's own socket or a URL with a key.
+ * `mcphub bridge`: a client that can only start a program uses the hub through it, over the hub's own socket or a URL
+ * with a key.
  */
 // covers: A2
 import assert from 'node:assert/strict';

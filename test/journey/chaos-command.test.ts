@@ -1,5 +1,6 @@
 /**
- * `mcphub chaos`: the sandbox is the user's configuration, the user's own hub does not notice it, the report tells what happened, and nothing is left.
+ * `mcphub chaos`: the sandbox is the user's configuration, the user's own hub does not notice it, the report tells what
+ * happened, and nothing is left.
  */
 // runs: alone
 // covers: P1, P10

@@ -1,5 +1,6 @@
 /**
- * The `mcphub` command against a running hub and against none: every command, with and without --json, its exit codes and its words.
+ * The `mcphub` command against a running hub and against none: every command, with and without --json, its exit codes
+ * and its words.
  */
 // covers: A9, P18
 import assert from 'node:assert/strict';

@@ -1,5 +1,6 @@
 /**
- * Ten servers, two of them dead in the worst ways: one accepts connections and never answers, one is a child that never reads.
+ * Ten servers, two of them dead in the worst ways: one accepts connections and never answers, one is a child that never
+ * reads.
  */
 // runs: in pairs, about 20 s
 // covers: A4, B3, P1, P2
@@ -102,7 +103,8 @@ test('two dead servers among ten: ready at once, the others do not notice, calls
     await whole(control);
     await whole(hub);
 
-    // A first call to each dead one, while it is being connected for the first time or rests: it waits at most its five seconds.
+    // A first call to each dead one, while it is being connected for the first time or rests: it waits at most its five
+    // seconds.
     for (const server of ['silent', 'deaf']) {
       const client = new Client(hub);
       const answer = await client.call(`${server}_echo`, { text: 'x' });

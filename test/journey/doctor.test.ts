@@ -1,5 +1,6 @@
 /**
- * `mcphub doctor` at the bed of hubs that are sick in different ways: the first sentence names the sickness, whatever the patient does.
+ * `mcphub doctor` at the bed of hubs that are sick in different ways: the first sentence names the sickness, whatever
+ * the patient does.
  */
 // runs: alone
 // covers: P10

@@ -1,5 +1,6 @@
 /**
- * The walk of SDK v1 with two hub processes: whichever hub a request lands on, a session has one lane, its cancels are heard and its updates come.
+ * The walk of SDK v1 with two hub processes: whichever hub a request lands on, a session has one lane, its cancels are
+ * heard and its updates come.
  */
 // covers: A2, B14, B21
 import { walkEverything } from '../support/everything-walk.ts';

@@ -1,5 +1,6 @@
 /**
- * A person's first minutes: `npm start` with the example servers, the curl lines of the incident report as printed, and the first key.
+ * A person's first minutes: `npm start` with the example servers, the curl lines of the incident report as printed, and
+ * the first key.
  * Promises: the hub is the one that `npm start` runs (`start --example`, no configuration file, an empty home).
  */
 // runs: in pairs, about 15 s
@@ -18,7 +19,10 @@ import { EVERYTHING } from '../support/real-servers.ts';
 
 /** The acceptance. */
 const HEALTH_MS = 1000;
-/** What a second is worth where other work takes the processors: as many starts of a bare node (40 ms on a free machine; a start is worth 12 to 15). */
+/**
+ * What a second is worth where other work takes the processors: as many starts of a bare node (40 ms on a free machine;
+ * a start is worth 12 to 15).
+ */
 const BARE_STARTS = 25;
 const ROUNDS = 5;
 const SERVERS = ['everything', 'everything-http', 'filesystem', 'memory', 'sequential-thinking'];

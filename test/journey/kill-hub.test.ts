@@ -1,6 +1,7 @@
 /**
- * What a hub's, control's and the supervisor's sudden end costs. The dead are killed with SIGKILL or stopped with SIGSTOP, under load.
- * Three tests run at the same time; the two whose minute without control decides how long the file takes come first.
+ * What a hub's, control's and the supervisor's sudden end costs. The dead are killed with SIGKILL or stopped with
+ * SIGSTOP, under load. Three tests run at the same time; the two whose minute without control decides how long the file
+ * takes come first.
  */
 // runs: in pairs, about 70 s
 // covers: A5, B8, P6, P9

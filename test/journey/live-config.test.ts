@@ -1,5 +1,6 @@
 /**
- * A day of reconfiguration in a minute: servers come, go, break and are mended by edits of the file, under load, and nobody else notices.
+ * A day of reconfiguration in a minute: servers come, go, break and are mended by edits of the file, under load, and
+ * nobody else notices.
  */
 // runs: in pairs, about 50 s
 // covers: E6, B18
@@ -16,7 +17,10 @@ const CALLERS = 6;
 const LISTENERS = 8;
 /** The file's rest, a look without a hint, and what a busy machine adds. */
 const APPLIED_MS = 10_000;
-/** Long enough that a second notice of the same change would have come: lists are told apart by 250 ms, read again after two seconds. */
+/**
+ * Long enough that a second notice of the same change would have come: lists are told apart by 250 ms, read again after
+ * two seconds.
+ */
 const SECOND_NOTICE_MS = 2500;
 
 interface Server {
@@ -156,7 +160,8 @@ test('servers come, go, are renamed, broken, mended and switched off by edits of
   const { relations } = town;
   const callers = new Callers(hub, names);
   const eventsNow = (): number[] => listeners.map(({ events }) => events);
-  // What the workers learn of each other's servers at the start is a change too; it is over when nobody hears of one any more.
+  // What the workers learn of each other's servers at the start is a change too; it is over when nobody hears of one
+  // any more.
   let atStart = eventsNow();
   await until(
     async () => {

@@ -1,5 +1,6 @@
 /**
- * The incident's own cause: whoever reads the hub's stdout stops reading. Here nobody ever reads, at debug level, and 10,000 requests are answered.
+ * The incident's own cause: whoever reads the hub's stdout stops reading. Here nobody ever reads, at debug level, and
+ * 10,000 requests are answered.
  */
 // runs: in pairs, about 40 s
 // covers: A8
@@ -19,7 +20,10 @@ const REQUESTS = 10_000;
 const AT_ONCE = 20;
 const WARM = 1000;
 const GROWTH = 1.3;
-/** A young generation of up to 48 MiB, and what the kernel had taken back before; lines that wait for their reader would be far more. */
+/**
+ * A young generation of up to 48 MiB, and what the kernel had taken back before; lines that wait for their reader would
+ * be far more.
+ */
 const GROWTH_BYTES = 96 * 1024 * 1024;
 const STOP_MS = 10_000;
 const ENV = { LOG_LEVEL: 'debug', MCPHUB_LOG_LEVEL: 'debug' };

@@ -1,5 +1,6 @@
 /**
- * The load of the incident: 70 clients, each with its session and its GET stream, calling for a minute, with a burst in the middle.
+ * The load of the incident: 70 clients, each with its session and its GET stream, calling for a minute, with a burst in
+ * the middle.
  */
 // runs: about 85 s
 // covers: A3, P3
@@ -17,7 +18,10 @@ const BURST = 3;
 const REST_MS = [500, 1000] as const;
 const HEAP_GROWTH = 1.1;
 const RSS_GROWTH = 1.3;
-/** Resident memory also holds what the kernel has taken back before and gives again, and a young generation of up to 48 MiB. */
+/**
+ * Resident memory also holds what the kernel has taken back before and gives again, and a young generation of up to
+ * 48 MiB.
+ */
 const RSS_SLACK_BYTES = 64 * 1024 * 1024;
 const ENV = { NODE_ENV: 'test', MCPHUB_FAULT_HOOKS: '1' };
 

@@ -1,6 +1,6 @@
 /**
- * The official SDK's servers of 2026-07-28, over HTTP and stdio, strict and serving both eras, behind a whole hub; its clients of both versions in front.
- * What such a server objects to, it says (`complaints`), or its answer shows it.
+ * The official SDK's servers of 2026-07-28, over HTTP and stdio, strict and serving both eras, behind a whole hub; its
+ * clients of both versions in front. What such a server objects to, it says (`complaints`), or its answer shows it.
  */
 // covers: B16, B18, B21, B25
 import assert from 'node:assert/strict';

@@ -1,6 +1,6 @@
 /**
- * A client of 2024-11-05 (SDK v1's own SSE transport) at the hub: GET /sse and POST /messages, by group too, with the right key only, and
- * only while the settings have it; the key in the address only where the settings allow it.
+ * A client of 2024-11-05 (SDK v1's own SSE transport) at the hub: GET /sse and POST /messages, by group too, with the
+ * right key only, and only while the settings have it; the key in the address only where the settings allow it.
  */
 // covers: A2, B18
 import assert from 'node:assert/strict';

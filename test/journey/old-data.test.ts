@@ -1,6 +1,6 @@
 /**
- * A data directory of an earlier version: commit 3b9ef41, store version 4. `fixtures/data-of-3b9ef41` has its rows as JSON, its snapshot, and the
- * session ids that it had issued, sealed with the secret below.
+ * A data directory of an earlier version: commit 3b9ef41, store version 4. `fixtures/data-of-3b9ef41` has its rows as
+ * JSON, its snapshot, and the session ids that it had issued, sealed with the secret below.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';

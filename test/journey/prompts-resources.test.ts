@@ -1,6 +1,6 @@
 /**
- * Prompts, resources, templates and completions of real servers, through a whole hub, as SDK v1's client uses them; and their lists after a
- * restart, when the servers do not answer yet.
+ * Prompts, resources, templates and completions of real servers, through a whole hub, as SDK v1's client uses them; and
+ * their lists after a restart, when the servers do not answer yet.
  */
 // covers: A2, B13
 import assert from 'node:assert/strict';

@@ -1,6 +1,6 @@
 /**
- * The clients that people use, through the hub, against the real server-everything: SDK v1, SDK v2 in legacy mode, mcp-remote as a stdio
- * bridge, and the Inspector's command line.
+ * The clients that people use, through the hub, against the real server-everything: SDK v1, SDK v2 in legacy mode,
+ * mcp-remote as a stdio bridge, and the Inspector's command line.
  */
 // covers: A2, B25
 import assert from 'node:assert/strict';

@@ -1,6 +1,6 @@
 /**
- * The official SDKs’ clients behind a connection that is cut in mid-call: they come back by themselves, and the call's promise settles with
- * the result, or says that the call was lost; after that they are quiet.
+ * The official SDKs’ clients behind a connection that is cut in mid-call: they come back by themselves, and the call's
+ * promise settles with the result, or says that the call was lost; after that they are quiet.
  */
 // runs: about 40 s
 // covers: E5, A2, B10

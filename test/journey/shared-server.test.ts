@@ -1,6 +1,6 @@
 /**
- * Several users of one server at once, over stdio and over Streamable HTTP: what belongs to one of them reaches only him, what is for all
- * reaches exactly those who may see it, once.
+ * Several users of one server at once, over stdio and over Streamable HTTP: what belongs to one of them reaches only
+ * him, what is for all reaches exactly those who may see it, once.
  */
 // covers: E2, B14, B18, B20, B21, B23, B25
 import assert from 'node:assert/strict';
@@ -244,7 +244,10 @@ function text(value: string) {
   return { content: [{ type: 'text', text: value }] };
 }
 
-/** Lists are read again 2 s after the last time at the earliest: until then a second notice of the same change could come. */
+/**
+ * Lists are read again 2 s after the last time at the earliest: until then a second notice of the same change could
+ * come.
+ */
 async function settled(user: User): Promise<void> {
   const quietSince = performance.now();
   await until(async () => {

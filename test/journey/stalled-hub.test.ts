@@ -1,5 +1,6 @@
 /**
- * A hub whose loop stands still, or that is stopped: found, put on record, replaced. A starved host is the decision table's test (`verdict.test.ts`).
+ * A hub whose loop stands still, or that is stopped: found, put on record, replaced. A starved host is the decision
+ * table's test (`verdict.test.ts`).
  */
 // runs: in pairs, about 50 s
 // covers: A6, P10

@@ -1,5 +1,6 @@
 /**
- * Servers that speak 2026-07-28 only, or both eras, behind a whole hub: clients of either era use them, and the servers have nothing to complain of.
+ * Servers that speak 2026-07-28 only, or both eras, behind a whole hub: clients of either era use them, and the servers
+ * have nothing to complain of.
  */
 // covers: P2, P17
 import assert from 'node:assert/strict';

@@ -1,5 +1,6 @@
 /**
- * Clients of 2026-07-28 through a whole hub whose servers speak the 2025 dates: the official SDK, and requests byte by byte.
+ * Clients of 2026-07-28 through a whole hub whose servers speak the 2025 dates: the official SDK, and requests byte by
+ * byte.
  */
 // covers: P1, P17, P18
 import assert from 'node:assert/strict';

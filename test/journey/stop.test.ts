@@ -132,7 +132,8 @@ test('SIGINT from the keyboard of a terminal reaches every process at once, and 
   writeFileSync(config, JSON.stringify({ mcpServers: { one: stdioServer() } }));
   const port = await freePort();
   const key = `mcphub_${randomBytes(32).toString('hex')}`;
-  // python's pty gives a controlling terminal; the letter ^C written to it becomes SIGINT for the whole foreground group.
+  // python's pty gives a controlling terminal; the letter ^C written to it becomes SIGINT for the whole foreground
+  // group.
   const script = [
     'import os, pty, select, sys, threading',
     'pid, fd = pty.fork()',

@@ -1,6 +1,6 @@
 /**
- * What a session wants to hear outlives the hub: after a `kill -9` the servers are told its log level and its subscriptions again, and updates reach
- * the session that the client goes on with, without a word from it.
+ * What a session wants to hear outlives the hub: after a `kill -9` the servers are told its log level and its
+ * subscriptions again, and updates reach the session that the client goes on with, without a word from it.
  */
 // covers: A5, B8, B20, B23
 import assert from 'node:assert/strict';

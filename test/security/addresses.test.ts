@@ -1,5 +1,6 @@
 /**
- * SR-M1, SR-M7: what one address or one key may hold of a hub, and whose address counts. Loopback has many addresses: each plays a client of its own.
+ * SR-M1, SR-M7: what one address or one key may hold of a hub, and whose address counts. Loopback has many addresses:
+ * each plays a client of its own.
  */
 import assert from 'node:assert/strict';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';

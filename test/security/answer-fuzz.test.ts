@@ -1,7 +1,7 @@
 /**
- * Mutated replies, notifications and questions of servers in both eras, over stdio, JSON, event streams and HTTP+SSE: every call ends, a client that
- * checks each byte finds nothing invalid (in a session, without one, through the bridge), no process ends, nothing is kept, and a healthy server and
- * another client are served on time.
+ * Mutated replies, notifications and questions of servers in both eras, over stdio, JSON, event streams and HTTP+SSE:
+ * every call ends, a client that checks each byte finds nothing invalid (in a session, without one, through the
+ * bridge), no process ends, nothing is kept, and a healthy server and another client are served on time.
  */
 // case: CL30
 // runs: alone
@@ -153,7 +153,8 @@ test(`passes on nothing invalid of ${COUNT} mutated messages of servers, and is 
     servers.use(server);
     mcpServers[name] = { url: server.url, type: wire === 'sse' ? 'sse' : 'streamable-http', callTimeoutMs: CUT_MS };
   }
-  // The circuit stays closed, so that every answer is looked at; an ordinary call after each keeps failures below a half.
+  // The circuit stays closed, so that every answer is looked at; an ordinary call after each keeps failures below a
+  // half.
   using turns = new TurnRecorder();
   await using hub = await startHub({
     config: { mcpServers },

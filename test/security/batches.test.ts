@@ -1,5 +1,6 @@
 /**
- * Batches (2025-03-26) with large answers: bounded in bytes, and cut when their reader stops, with another key served beside them.
+ * Batches (2025-03-26) with large answers: bounded in bytes, and cut when their reader stops, with another key served
+ * beside them.
  */
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';

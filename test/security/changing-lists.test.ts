@@ -1,5 +1,6 @@
 /**
- * A server whose long lists change all the time does not stall the worker: the lists are read, named, sent and kept a part in each turn of the loop.
+ * A server whose long lists change all the time does not stall the worker: the lists are read, named, sent and kept a
+ * part in each turn of the loop.
  */
 // runs: alone
 // covers: P11

@@ -1,5 +1,6 @@
 /**
- * What a client without a key can take from others by holding connections, and what the headers of one request may cost.
+ * What a client without a key can take from others by holding connections, and what the headers of one request may
+ * cost.
  */
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';

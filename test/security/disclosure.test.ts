@@ -1,5 +1,6 @@
 /**
- * What a failing server says, and where it is, is for the operator; clients read the hub's own words and a reference (SR-M3).
+ * What a failing server says, and where it is, is for the operator; clients read the hub's own words and a reference
+ * (SR-M3).
  */
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

@@ -1,6 +1,7 @@
 /**
- * Findings of the security review of commit 3b9ef41, and of those who attacked a running hub afterwards (SR-A…), each as the behaviour that closes
- * it. `findings.test.ts` requires a test for every row; a test names its row in a comment: `// finding: SR-H1`.
+ * Findings of the security review of commit 3b9ef41, and of those who attacked a running hub afterwards (SR-A…), each
+ * as the behaviour that closes it. `findings.test.ts` requires a test for every row; a test names its row in a comment:
+ * `// finding: SR-H1`.
  */
 
 export const FINDINGS: Readonly<Record<string, string>> = {

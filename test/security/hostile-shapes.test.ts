@@ -1,6 +1,7 @@
 /**
- * A server that sends megabytes that are slow to read does not stall the loop, whatever they are and by whichever transport they come: they are read a part in
- * each turn. Measured as CPU time of the longest turn, with the real transports and the server in a process of its own.
+ * A server that sends megabytes that are slow to read does not stall the loop, whatever they are and by whichever
+ * transport they come: they are read a part in each turn. Measured as CPU time of the longest turn, with the real
+ * transports and the server in a process of its own.
  * covers: P11, B12
  */
 // runs: in pairs, about 90 s

@@ -1,6 +1,6 @@
 /**
- * A server that floods the hub does not stall it: the longest turn of the loop stays short, whatever the server sends. Measured as CPU time of the
- * thread, with the real transports and the server in a process of its own.
+ * A server that floods the hub does not stall it: the longest turn of the loop stays short, whatever the server sends.
+ * Measured as CPU time of the thread, with the real transports and the server in a process of its own.
  * covers: P11, B12
  */
 // runs: in pairs, about 30 s

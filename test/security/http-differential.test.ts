@@ -1,6 +1,6 @@
 /**
- * Compares the hub's own HTTP response parser with llhttp over mutated responses: the same message, status and body, or a refusal by ours.
- * A difference that is intended has a name, a reason and an example in `INTENDED`.
+ * Compares the hub's own HTTP response parser with llhttp over mutated responses: the same message, status and body, or
+ * a refusal by ours. A difference that is intended has a name, a reason and an example in `INTENDED`.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,6 @@
 /**
- * SR-M1, SR-M9, SR-N1: the headers of a request decide who sends it, before a byte of its body is read, parsed or passed on.
+ * SR-M1, SR-M9, SR-N1: the headers of a request decide who sends it, before a byte of its body is read, parsed or
+ * passed on.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

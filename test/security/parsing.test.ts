@@ -1,6 +1,7 @@
 /**
- * SR-N1: no body holds the loop for more than 20 ms. Each body of 4 MiB here is built to make one step of the parser slow; each step is what the
- * hub does in one turn of the loop, and is judged by the CPU time of this thread, as the scheduler counts it.
+ * SR-N1: no body holds the loop for more than 20 ms. Each body of 4 MiB here is built to make one step of the parser
+ * slow; each step is what the hub does in one turn of the loop, and is judged by the CPU time of this thread, as the
+ * scheduler counts it.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -17,7 +18,10 @@ import { CpuSpeed, cpuMs, median } from '../support/cpu-speed.ts';
 import { PipelineRig } from '../support/pipeline-rig.ts';
 
 const TURN_MS = 20;
-/** The scheduler counts in ticks of up to 4 ms, and a turn may have to collect garbage: the median of so many rounds counts. */
+/**
+ * The scheduler counts in ticks of up to 4 ms, and a turn may have to collect garbage: the median of so many rounds
+ * counts.
+ */
 const ROUNDS = 7;
 const limits = limitsFrom({});
 /** Room for the frame around what fills the body. */

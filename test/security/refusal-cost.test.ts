@@ -1,5 +1,6 @@
 /**
- * What a refusal costs: compared with an HTTP server of the runtime that does nothing but answer 429, in turn in one run.
+ * What a refusal costs: compared with an HTTP server of the runtime that does nothing but answer 429, in turn in one
+ * run.
  */
 // runs: alone
 import assert from 'node:assert/strict';
@@ -16,7 +17,9 @@ import { IS_LONG, measured, scaled } from '../support/measured.ts';
 const STRICT = 1.3;
 /** Both sides of a ratio are slowed down; beyond this the machine is no excuse. */
 const MOST_SLOWNESS = 3;
-/** Where the connection is closed after it: the next one is accepted by the supervisor, and handed over to the worker. */
+/**
+ * Where the connection is closed after it: the next one is accepted by the supervisor, and handed over to the worker.
+ */
 const STRICT_CLOSING = 5;
 const CONNECTIONS = 70;
 const PAIRS = scaled({ ci: 3, long: 15 });

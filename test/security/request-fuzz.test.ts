@@ -1,6 +1,6 @@
 /**
- * Mutated requests of every route, era and caller, each on a connection of its own: every one is answered or closed, no process ends, nothing is
- * kept, and another client is served on time.
+ * Mutated requests of every route, era and caller, each on a connection of its own: every one is answered or closed, no
+ * process ends, nothing is kept, and another client is served on time.
  */
 // runs: alone
 import assert from 'node:assert/strict';

@@ -1,5 +1,6 @@
 /**
- * Revocations beside the calls of another key: with one and three workers, and with lists that do not fit in a snapshot.
+ * Revocations beside the calls of another key: with one and three workers, and with lists that do not fit in a
+ * snapshot.
  * 20 revocations in CI, 200 in the long tier.
  */
 // runs: in pairs, about 60 s
@@ -51,7 +52,10 @@ async function revokeWithAllOpen(hub: RunningHub, workers: number, user: string)
   return lastMs;
 }
 
-/** Revokes `rounds` keys one after the other beside the load of another key, which must get every answer, and then that key. */
+/**
+ * Revokes `rounds` keys one after the other beside the load of another key, which must get every answer, and then that
+ * key.
+ */
 async function revokeBesideLoad(hub: RunningHub, workers: number, rounds: number): Promise<void> {
   const other = await api(hub, 'POST', '/api/keys', { user: 'other', name: 'load' });
   const load = await startLoad({ port: hub.port, key: other.json.secret }, LOAD);
@@ -102,7 +106,10 @@ for (const workers of [1, 3]) {
 }
 
 const MIB = 1024 * 1024;
-/** Three servers with lists of 27 MB at the default snapshotBytes take minutes of CPU: the long tier. In CI the last list alone is too large. */
+/**
+ * Three servers with lists of 27 MB at the default snapshotBytes take minutes of CPU: the long tier. In CI the last
+ * list alone is too large.
+ */
 const LISTS = IS_LONG ? { bytes: [27e6, 27e6, 27e6], limit: 64 * MIB } : { bytes: [0.7e6, 0.7e6, 2e6], limit: MIB };
 
 describe('with lists above snapshotBytes', { timeout: 300_000 + ROUNDS * 10_000 }, () => {

@@ -1,6 +1,6 @@
 /**
- * One key's long or failing calls to a server leave another key's calls to the same server as they are: it has a share of the places there, and
- * what fails for one key only opens no circuit breaker.
+ * One key's long or failing calls to a server leave another key's calls to the same server as they are: it has a share
+ * of the places there, and what fails for one key only opens no circuit breaker.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,7 @@
 /**
- * SR-M2, SR-N3: one key fills each container that clients can fill, and another key still works; nothing of it stays when it leaves.
- * Shares are as large as the containers here, so that only the way in which a full container is shared protects the other key.
+ * SR-M2, SR-N3: one key fills each container that clients can fill, and another key still works; nothing of it stays
+ * when it leaves. Shares are as large as the containers here, so that only the way in which a full container is shared
+ * protects the other key.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

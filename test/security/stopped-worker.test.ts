@@ -1,6 +1,6 @@
 /**
- * What clients see while one of two workers is stopped (SIGSTOP): until the supervisor replaces it, its sibling serves, and a revocation ends what
- * the sibling has passed to it.
+ * What clients see while one of two workers is stopped (SIGSTOP): until the supervisor replaces it, its sibling serves,
+ * and a revocation ends what the sibling has passed to it.
  */
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
@@ -126,7 +126,8 @@ test('while one of two workers is stopped, revocations end what was passed to it
   assert.deepEqual(new Set(fresh.map(({ status }) => status)), new Set([200]));
   const waited = fresh.filter(({ ms }) => ms > 1000 * slow).length;
   assert.ok(waited <= 1, `${waited} new connections waited for the stopped worker`);
-  // What the stopped worker may have begun is cut with it, and not done again: its connections, and calls for its sessions.
+  // What the stopped worker may have begun is cut with it, and not done again: its connections, and calls for its
+  // sessions.
   const cutCalls = calls.filter(({ status }) => status === 0).length;
   const cutKept = onKept.filter(({ status }) => status === 0).length;
   assert.ok(calls.every(({ status, body }) => status === 0 || body.includes('"result"')));

@@ -1,6 +1,6 @@
 /**
- * Ends and starts: clients that do nothing, half a request or one question for readiness hold no stop; what has been closed gives back its
- * descriptors; a start needs neither a disk with room nor a server.
+ * Ends and starts: clients that do nothing, half a request or one question for readiness hold no stop; what has been
+ * closed gives back its descriptors; a start needs neither a disk with room nor a server.
  */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';

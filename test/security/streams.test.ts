@@ -35,7 +35,10 @@ async function anotherKey(name: string): Promise<{ authorization: string }> {
   return { authorization: `Bearer ${((await made.json()) as { secret: string }).secret}` };
 }
 
-/** Opens streams of one key, each with its answer: 200 or 429. Not all at once: the supervisor hands over a bounded number of new connections. */
+/**
+ * Opens streams of one key, each with its answer: 200 or 429. Not all at once: the supervisor hands over a bounded
+ * number of new connections.
+ */
 async function openStreams(count: number): Promise<RawConnection[]> {
   const clients: RawConnection[] = [];
   while (clients.length < count) {

@@ -1,6 +1,7 @@
 /**
  * What was wrong in a soak, in sentences; none = it passed. Pure.
- * Flat means: the last third of the samples against the first after the warm-up, with the room that a noisy machine and a young heap need.
+ * Flat means: the last third of the samples against the first after the warm-up, with the room that a noisy machine and
+ * a young heap need.
  */
 import { recorded } from '../support/measured.ts';
 import type { Sample, SoakOutcome } from './soak.ts';

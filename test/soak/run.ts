@@ -1,5 +1,6 @@
 /**
- * `npm run soak`: an hour of load unit U with a random fault each minute. Usage: npm run soak [-- --minutes 60] [--seed n]
+ * `npm run soak`: an hour of load unit U with a random fault each minute.
+ * Usage: npm run soak [-- --minutes 60] [--seed n]
  * Promises: prints a line a minute and what was wrong at the end; exit code 1 when something was; ends by itself.
  */
 import { parseArgs } from 'node:util';

@@ -1,5 +1,6 @@
 /**
- * The short soak of CI: two minutes, a fault each ten seconds. (`npm run soak` is the same for an hour, a fault each minute.)
+ * The short soak of CI: two minutes, a fault each ten seconds. (`npm run soak` is the same for an hour, a fault each
+ * minute.)
  */
 // runs: about 130 s
 // covers: P14

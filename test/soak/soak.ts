@@ -1,8 +1,8 @@
 /**
- * The soak: load unit U (70 clients, each a session, a GET stream, a call a second) while one random fault after the other is done to what
- * surrounds the hub. Seeded; the seed is in the outcome.
- * Promises: ends by itself, whatever the hub does; every request sent is counted as answered or not; figures are read after a collection, in
- * the quiet second half of each interval.
+ * The soak: load unit U (70 clients, each a session, a GET stream, a call a second) while one random fault after the
+ * other is done to what surrounds the hub. Seeded; the seed is in the outcome.
+ * Promises: ends by itself, whatever the hub does; every request sent is counted as answered or not; figures are read
+ * after a collection, in the quiet second half of each interval.
  * Does not: judge (soak.test.ts and run.ts do), nor kill the hub itself: memory would begin anew.
  */
 import { readdirSync } from 'node:fs';

@@ -1,8 +1,8 @@
 /**
- * A client that sends what is made to hurt, and calls servers that answer in kind once a second, in a process of its own so that who measures is not
- * slowed by it.
- * Usage: node attacker.ts <port> <key> <small|large> <requests per second> [tool …]; ends with its input. Prints what it was answered, by status, when
- * it ends.
+ * A client that sends what is made to hurt, and calls servers that answer in kind once a second, in a process of its
+ * own so that who measures is not slowed by it.
+ * Usage: node attacker.ts <port> <key> <small|large> <requests per second> [tool …]; ends with its input. Prints what
+ * it was answered, by status, when it ends.
  * Promises: at most so many at once that a slow hub slows it.
  */
 import { Agent, request } from 'node:http';

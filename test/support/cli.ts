@@ -1,6 +1,8 @@
 /**
- * The `mcphub` command as a person runs it: arguments in, exit code and both streams out. And any other program with an end.
- * Promises: every run ends by its timeout (the pid that was started is killed), so that a hanging command is a failed test.
+ * The `mcphub` command as a person runs it: arguments in, exit code and both streams out. And any other program with an
+ * end.
+ * Promises: every run ends by its timeout (the pid that was started is killed), so that a hanging command is a failed
+ * test.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { CLI, cleanEnv, ROOT } from './hub.ts';

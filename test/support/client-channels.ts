@@ -1,6 +1,6 @@
 /**
- * The ways in which a client sends one JSON-RPC message to a hub: POST, a batch, the SSE endpoint of 2024-11-05, and `mcphub bridge`. Messages
- * are sent as the text they are.
+ * The ways in which a client sends one JSON-RPC message to a hub: POST, a batch, the SSE endpoint of 2024-11-05, and
+ * `mcphub bridge`. Messages are sent as the text they are.
  * Guarantees: every wait has an end; a channel that is closed leaves no socket and no process.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -21,7 +21,9 @@ export interface ChannelAnswer {
 
 export interface Channel extends AsyncDisposable {
   readonly name: string;
-  /** Sends one message and returns what answers it; of a notification what came before the answer to the next message. */
+  /**
+   * Sends one message and returns what answers it; of a notification what came before the answer to the next message.
+   */
   send(text: string): Promise<ChannelAnswer>;
 }
 

@@ -6,8 +6,9 @@ import { askHub } from './load.ts';
 
 const IDLE_MS = 30_000;
 /**
- * Containers that keep entries on purpose, each with a time or a number after which the oldest goes: identified keys and addresses, sessions that
- * may come back, texts and names that are known, figures and facts. The others are empty when nobody is there.
+ * Containers that keep entries on purpose, each with a time or a number after which the oldest goes: identified keys
+ * and addresses, sessions that may come back, texts and names that are known, figures and facts. The others are empty
+ * when nobody is there.
  */
 const KEPT =
   /^(admission\.keys|auth\..*|call\.(listed|update-paces)|catalog\..*|control\..*|downstream\.refusal-traces|net\.(names|sockets)|process\.probers|relay\..*|session\.(notes|preferences-bytes|sessions|texts|tombstones)|telemetry\..*)$/;
@@ -29,7 +30,10 @@ export async function sizesOf(hub: RunningHub, workers = 1): Promise<Sizes> {
   return sizes;
 }
 
-/** Containers that hold more than `before` after at most half a minute, with both numbers; empty = everything has been given back. */
+/**
+ * Containers that hold more than `before` after at most half a minute, with both numbers; empty = everything has been
+ * given back.
+ */
 export async function leftIn(hub: RunningHub, before: Sizes, workers = 1): Promise<string[]> {
   let left: string[] = [];
   const isEmpty = async (): Promise<boolean> => {

@@ -1,12 +1,14 @@
 /**
- * How fast this machine is in this minute, for gates on CPU time: neighbours slow down its caches and the memory that the system gives out.
- * Measured beside what the gate is for, as CPU time of this thread.
+ * How fast this machine is in this minute, for gates on CPU time: neighbours slow down its caches and the memory that
+ * the system gives out. Measured beside what the gate is for, as CPU time of this thread.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
 const SPACES = Buffer.alloc(4 * 1024 * 1024, 0x20);
-/** What a walk over `SPACES`, and a copy of it into fresh memory, took on the machine that the gates were set on, ms. */
+/**
+ * What a walk over `SPACES`, and a copy of it into fresh memory, took on the machine that the gates were set on, ms.
+ */
 const WALK_MS = 5;
 const COPY_MS = 1;
 const ROUNDS = 7;
@@ -36,7 +38,10 @@ export class CpuSpeed {
     this.#copies.push(cpuMs() - began);
   }
 
-  /** The gate for a turn that may take `ms` on the machine the gates were set on and copies at most 4 MiB; never less than `ms`. */
+  /**
+   * The gate for a turn that may take `ms` on the machine the gates were set on and copies at most 4 MiB; never less
+   * than `ms`.
+   */
   gate(ms: number): number {
     if (this.#walks.length === 0) for (let round = 0; round < ROUNDS; round += 1) this.sample();
     return ms * Math.max(1, median(this.#walks) / WALK_MS) + Math.max(0, median(this.#copies) - COPY_MS);

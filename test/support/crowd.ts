@@ -1,5 +1,6 @@
 /**
- * A crowd at a running hub: thousands of sessions in a closed loop, driven by the bench's generator in C, while health and heartbeat are timed.
+ * A crowd at a running hub: thousands of sessions in a closed loop, driven by the bench's generator in C, while health
+ * and heartbeat are timed.
  * Guarantees: the generator runs in its own process and checks every answer; everything that was started is ended.
  */
 import { execFileSync, spawn } from 'node:child_process';

@@ -1,5 +1,6 @@
 /**
- * A TCP proxy on 127.0.0.1 whose connections are cut at will: what a sleeping laptop or a proxy with an idle limit does to a client.
+ * A TCP proxy on 127.0.0.1 whose connections are cut at will: what a sleeping laptop or a proxy with an idle limit does
+ * to a client.
  * Promises: a cut closes both ends at once; new connections are taken all the time; bytes pass as they are.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';

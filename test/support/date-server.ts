@@ -1,6 +1,7 @@
 /**
- * A stdio server that exits when it is offered a protocol date that it does not know. Run as a program: `node date-server.ts <file> <words> <date>…`: the dates that
- * it was offered are appended to the file, and the words are written to stderr before it exits.
+ * A stdio server that exits when it is offered a protocol date that it does not know. Run as a program:
+ * `node date-server.ts <file> <words> <date>…`: the dates that it was offered are appended to the file, and the words
+ * are written to stderr before it exits.
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';

@@ -1,6 +1,6 @@
 /**
- * The walk through everything that server-everything can do, by one client of one SDK through the hub, once per transport of the server.
- * `everything-v1.test.ts` and `everything-v2.test.ts` walk it; their hubs are their own.
+ * The walk through everything that server-everything can do, by one client of one SDK through the hub, once per
+ * transport of the server. `everything-v1.test.ts` and `everything-v2.test.ts` walk it; their hubs are their own.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';

@@ -1,5 +1,6 @@
 /**
- * server-everything as the journeys use it: asked through lanes (`interactive`), over stdin and stdout and over Streamable HTTP.
+ * server-everything as the journeys use it: asked through lanes (`interactive`), over stdin and stdout and over
+ * Streamable HTTP.
  * Promises: a program over HTTP has a free port, listens when it is handed out, and is ended by its pid.
  */
 import { spawn } from 'node:child_process';

@@ -1,11 +1,14 @@
 /**
- * A container tool for tests: the part of `docker` that matters for the life of containers. As with the real one the container is no descendant of the client, has none of its
- * environment, lives on when the client gets SIGKILL, and gets SIGTERM when the client does (PID 1 may ignore it).
+ * A container tool for tests: the part of `docker` that matters for the life of containers. As with the real one the
+ * container is no descendant of the client, has none of its environment, lives on when the client gets SIGKILL, and
+ * gets SIGTERM when the client does (PID 1 may ignore it).
  *
  *   docker run [-i] [--rm] [--init] [--name N] [--cidfile F] [--label=K=V] IMAGE ARGS…   IMAGE is a script for node
- *   docker ps [-a] -q --filter label=K=V · docker inspect --format '{{index .Config.Labels "K"}}' ID… · docker rm -f ID… · docker kill ID…
+ *   docker ps [-a] -q --filter label=K=V · docker inspect --format '{{index .Config.Labels "K"}}' ID…
+ *   docker rm -f ID… · docker kill ID…
  *
- * Its containers are directories in FAKE_DOCKER, named by their ids. What answers at once with the real tool is a shell script; this file is `run`.
+ * Its containers are directories in FAKE_DOCKER, named by their ids. What answers at once with the real tool is a shell
+ * script; this file is `run`.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';

@@ -1,7 +1,8 @@
 /**
- * A worker or control process for tests of the supervisor: the control process reports the rig's own limits as its configuration; both send
- * heartbeats, answer probes, take connections, and misbehave when asked on their private socket (`GET /do/<what>`) or by their environment
- * (FAKE_READY_MS, FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF, FAKE_DIE=hub-1, FAKE_HEIR=dies).
+ * A worker or control process for tests of the supervisor: the control process reports the rig's own limits as its
+ * configuration; both send heartbeats, answer probes, take connections, and misbehave when asked on their private
+ * socket (`GET /do/<what>`) or by their environment (FAKE_READY_MS, FAKE_STOP_WHEN_READY, FAKE_HOPELESS, FAKE_DEAF,
+ * FAKE_DIE=hub-1, FAKE_HEIR=dies).
  */
 import { spawn } from 'node:child_process';
 import { renameSync } from 'node:fs';

@@ -1,5 +1,6 @@
 /**
- * Another machine, as far as TCP can tell: a network of its own behind a cable that can be cut without a word to either side. Needs root.
+ * Another machine, as far as TCP can tell: a network of its own behind a cable that can be cut without a word to either
+ * side. Needs root.
  * Promises: `close` ends what it started and takes the cable away.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -15,7 +16,10 @@ export interface FarPlace {
   close(): void;
 }
 
-/** Runs node with `words` over there; `subnet` = a number that no other test uses. Resolves when it has printed something. */
+/**
+ * Runs node with `words` over there; `subnet` = a number that no other test uses. Resolves when it has printed
+ * something.
+ */
 export async function startFarPlace(subnet: number, words: readonly string[]): Promise<FarPlace> {
   const wait = 'ip link set lo up; while ! ip addr show up | grep -q 10.213; do sleep 0.05; done; exec "$@"';
   const child = spawn('unshare', ['-n', 'sh', '-c', `echo up; ${wait}`, 'sh', process.execPath, ...words], {

@@ -1,5 +1,6 @@
 /**
- * The answers of the fault server: the tools as they should be, and every way of spoiling them. Its owner is `fault-http.ts`.
+ * The answers of the fault server: the tools as they should be, and every way of spoiling them. Its owner is
+ * `fault-http.ts`.
  */
 import type { ServerResponse } from 'node:http';
 import type { Message, State } from './fault-http-flags.ts';

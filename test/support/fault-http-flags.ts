@@ -20,7 +20,10 @@ export interface FaultHttpFlags {
   trickleMs?: number;
   /** Forgets every session after it has answered so many requests in it (404, once per session). */
   forgetAfter?: number;
-  /** 400 with a JSON-RPC error and id null instead of 404 for an unknown session (as servers made from the SDK's example do). */
+  /**
+   * 400 with a JSON-RPC error and id null instead of 404 for an unknown session (as servers made from the SDK's example
+   * do).
+   */
   forgetWith400?: boolean;
   /** Answers with this status and an empty body (401, 403, 429, 500 …). */
   status?: number;

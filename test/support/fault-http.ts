@@ -1,12 +1,14 @@
 /**
- * A small Streamable HTTP MCP server on raw node:http (no SDK) that can misbehave in every way the catalogue of failures names.
- * As a module: `const server = await startFaultHttp({ answer: 'sse' })` → { url, port, seen, flags, close() }; flags may be changed while it runs.
- * As a program: `node test/support/fault-http.ts '{"silent":true}'`; listens on PORT (or a free port), prints {"url":…} as one line.
+ * A small Streamable HTTP MCP server on raw node:http (no SDK) that can misbehave in every way the catalogue of
+ * failures names. As a module: `const server = await startFaultHttp({ answer: 'sse' })` → { url, port, seen, flags,
+ * close() }; flags may be changed while it runs. As a program: `node test/support/fault-http.ts '{"silent":true}'`;
+ * listens on PORT (or a free port), prints {"url":…} as one line.
  *
- * Tools: echo {text} · add {a,b} · sleep {ms} · big {bytes} · progress {steps,ms} · report {text,steps,ms} as in `fault-stdio.ts`, whose log
- * lines are said on the GET streams too.
- * Normal behaviour (no flag): JSON answers, a session id at initialize, GET stream, DELETE ends the session, unknown session = 404.
- * Faults that spoil answers apply to the methods in `faultMethods` (default: tools/call only); all flags, each with its line, are in `fault-http-flags.ts`.
+ * Tools: echo {text} · add {a,b} · sleep {ms} · big {bytes} · progress {steps,ms} · report {text,steps,ms} as in
+ * `fault-stdio.ts`, whose log lines are said on the GET streams too.
+ * Normal behaviour (no flag): JSON answers, a session id at initialize, GET stream, DELETE ends the session, unknown
+ * session = 404. Faults that spoil answers apply to the methods in `faultMethods` (default: tools/call only); all
+ * flags, each with its line, are in `fault-http-flags.ts`.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';

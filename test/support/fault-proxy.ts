@@ -1,7 +1,8 @@
 /**
- * A TCP proxy on 127.0.0.1 that spoils what passes: what networks, sleeping laptops and load balancers do. Several toxics at once, changed
- * while it runs; chance comes from the seed, connection by connection.
- * Promises: bytes stay in order; a slow side holds the other back, so that nothing grows; `dispose` ends every connection.
+ * A TCP proxy on 127.0.0.1 that spoils what passes: what networks, sleeping laptops and load balancers do. Several
+ * toxics at once, changed while it runs; chance comes from the seed, connection by connection.
+ * Promises: bytes stay in order; a slow side holds the other back, so that nothing grows; `dispose` ends every
+ * connection.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -1,6 +1,7 @@
 /**
- * A small HTTP+SSE (2024-11-05) server on raw node:http (no SDK) that can misbehave. Flags may be changed while it runs.
- * Tools: echo {text} · sleep (never answers by itself). Normal behaviour: endpoint event, 202 to each POST, answers on the stream.
+ * A small HTTP+SSE (2024-11-05) server on raw node:http (no SDK) that can misbehave. Flags may be changed while it
+ * runs. Tools: echo {text} · sleep (never answers by itself). Normal behaviour: endpoint event, 202 to each POST,
+ * answers on the stream.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';

@@ -1,10 +1,12 @@
 /**
- * A small MCP server over stdin and stdout, in plain node and without an SDK, that misbehaves in one chosen way. Run it with node; the first
- * argument names the way, the second (where given) is a number. It answers initialize, ping, tools/list and tools/call, anything else with "Method not found".
+ * A small MCP server over stdin and stdout, in plain node and without an SDK, that misbehaves in one chosen way. Run it
+ * with node; the first argument names the way, the second (where given) is a number. It answers initialize, ping,
+ * tools/list and tools/call, anything else with "Method not found".
  *
- *   normal               tools echo{text}, add{a,b}, sleep{ms}, big{bytes}, env, crash{code}, log{bytes} (to stderr), stuck (never answers), pid,
- *                        report{text,steps,ms,late,fails} (each step is a progress and a log line that carry the text, `late` more progress follow the
- *                        answer; the answer is its own arguments as the bytes that came, for which they must stand last; or an error, `fails`)
+ *   normal               tools echo{text}, add{a,b}, sleep{ms}, big{bytes}, env, crash{code}, log{bytes} (to stderr),
+ *                        stuck (never answers), pid, report{text,steps,ms,late,fails} (each step is a progress and a
+ *                        log line that carry the text, `late` more progress follow the answer; the answer is its own
+ *                        arguments as the bytes that came, for which they must stand last; or an error, `fails`)
  *   silent               reads and never answers
  *   never-reads-stdin    answers nothing because it reads nothing
  *   closes-stdin         closes its stdin after the initialize answer and lives on
@@ -12,7 +14,8 @@
  *   stderr-endless       as normal, and writes to stderr as fast as it is read
  *   garbage [n]          as normal, with n bytes (default 10 MB) of lines that are no JSON before every answer
  *   bigline [n]          as normal, but every tools/call result is one line of n bytes (default 9,000,000)
- *   endless-line [zero]  after initialize writes bytes without a line end, for ever (`zero`: NUL bytes, otherwise open JSON)
+ *   endless-line [zero]  after initialize writes bytes without a line end, for ever (`zero`: NUL bytes, otherwise open
+ *                        JSON)
  *   notifications [n]    as normal, and before every tools/call answer n notifications (default 100,000)
  *   dup-response         answers every tools/call twice
  *   wrong-id             answers tools/call with an id nobody asked with, then with the right one
@@ -23,9 +26,10 @@
  *   setsid               as normal; has made a child in a session of its own whose parent is gone (double fork)
  *   family               as normal; has a child in its own group that ignores SIGTERM
  *   ignores-sigterm      as normal; does not end at the end of its input nor at SIGTERM
- *   updates [n]          as normal, and has a resource, fault://clock; who subscribes hears ten times a second that it has changed, with n bytes
- *                        (default 0) beside the time (`_meta.sentMs`, ms since 1970)
- *   bad-tools            tools/list with an array as outputSchema, an inputSchema without type, a 10 MiB description, dotted names
+ *   updates [n]          as normal, and has a resource, fault://clock; a subscriber is notified ten times a second
+ *                        that it has changed, with n bytes (default 0) beside the time (`_meta.sentMs`, ms since 1970)
+ *   bad-tools            tools/list with an array as outputSchema, an inputSchema without type, a 10 MiB description,
+ *                        dotted names
  *
  * Every answer to tools/call of `pid` is the process id; a sleeper's id is in the answer to the tool `family`.
  */

@@ -1,6 +1,7 @@
 /**
  * One user who calls a tool on many connections at once, each again as soon as it is answered, in a process of its own.
- * Usage: node flooder.ts <port> <key> <connections> <tool> <arguments as JSON>; ends with its input. Prints what it was answered, by status, when it ends.
+ * Usage: node flooder.ts <port> <key> <connections> <tool> <arguments as JSON>; ends with its input. Prints what it was
+ * answered, by status, when it ends.
  */
 import { setPriority } from 'node:os';
 import { delay } from './hub.ts';

@@ -1,6 +1,7 @@
 /**
- * MCP servers whose answers have unusual forms, on every wire. A form makes the text of an answer from a good one. Over HTTP as a module: one listener serves
- * every wire and form; over stdio as a program: `node test/support/form-server.ts <where> <form>`.
+ * MCP servers whose answers have unusual forms, on every wire. A form makes the text of an answer from a good one. Over
+ * HTTP as a module: one listener serves every wire and form; over stdio as a program:
+ * `node test/support/form-server.ts <where> <form>`.
  * `where` = which answer has the form: `call` (the tool of that name gives it), `list` (tools/list) or `initialize`.
  */
 import { createServer, type ServerResponse } from 'node:http';

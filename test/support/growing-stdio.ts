@@ -1,6 +1,7 @@
 /**
- * A stdio server whose lists grow: each call of `grow` adds the tool `t1`, the prompt `p1`, the resource `grow:///<name>/r1` and the template
- * `grow:///<name>/m1/{x}`, then `t2` …, and notifies the client; everything else is answered with `called`.
+ * A stdio server whose lists grow: each call of `grow` adds the tool `t1`, the prompt `p1`, the resource
+ * `grow:///<name>/r1` and the template `grow:///<name>/m1/{x}`, then `t2` …, and notifies the client; everything else
+ * is answered with `called`.
  */
 import { createInterface } from 'node:readline';
 

@@ -1,5 +1,6 @@
 /**
- * Requests whose header lines a test writes itself: repeated, merged, misspelled. `Connection: close` ends each exchange.
+ * Requests whose header lines a test writes itself: repeated, merged, misspelled. `Connection: close` ends each
+ * exchange.
  */
 import { type RawAnswer, rawExchange } from './raw-client.ts';
 

@@ -1,6 +1,7 @@
 /**
- * Servers that break and recover, each in its own way, side by side behind one hub. `break` and `mend` act on the server alone: nobody tells the hub.
- * A kind that is marked `steady` must answer every call, also between `break` and `mend`.
+ * Servers that break and recover, each in its own way, side by side behind one hub. `break` and `mend` act on the
+ * server alone: nobody tells the hub. A kind that is marked `steady` must answer every call, also between `break` and
+ * `mend`.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +23,10 @@ export interface Kind {
   readonly break?: (pids: readonly number[]) => void | Promise<void>;
   readonly mend?: () => void | Promise<void>;
   readonly steady?: true;
-  /** Its process exits after each answer, and its next call is made after that: a call that arrives in between is lost with it. */
+  /**
+   * Its process exits after each answer, and its next call is made after that: a call that arrives in between is lost
+   * with it.
+   */
   readonly oneByOne?: true;
   readonly close?: () => PromiseLike<void>;
 }

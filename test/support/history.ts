@@ -1,5 +1,6 @@
 /**
- * What clients have recorded, and the judge of it: P3 (one answer each, in time), P17 (nothing done twice), P18 (nothing of another user).
+ * What clients have recorded, and the judge of it: P3 (one answer each, in time), P17 (nothing done twice), P18
+ * (nothing of another user).
  * Does not: send anything (`recorder.ts`).
  */
 export interface Recorded {
@@ -19,7 +20,9 @@ export interface Recorded {
   readonly strange?: string;
   /** Replies in what came. */
   readonly answers: number;
-  /** `cut` = the connection ended; `none` = an answer without a reply to this id; `unasked` = bytes that answer nothing. */
+  /**
+   * `cut` = the connection ended; `none` = an answer without a reply to this id; `unasked` = bytes that answer nothing.
+   */
   readonly outcome: 'result' | 'error' | 'cut' | 'none' | 'unasked';
   readonly isOwn: boolean;
   /** Canaries of other calls in what came. */

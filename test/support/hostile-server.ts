@@ -1,11 +1,13 @@
 /**
- * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over all wires as a program:
- * `node test/support/hostile-server.ts <2025|2026> [http | http-sse | sse]` (a program that serves HTTP prints its URL).
- * Tools: `odd {bytes, waitMs}`: the base64 bytes are the reply, in which @ID@ stands for the id of the request; `well`: an ordinary answer; `flood
- * {bytes or file, times, to}`: the bytes (of the file) so many times in one write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools
- * have so many bytes from now on, and other names each time; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`: more rows of tools/list, and list_changed;
- * `heard`: the bytes of the request, in base64; `raw {file}`: what the file holds goes onto the wire as it is, with the number of the request for each @ID@, before an ordinary
- * answer (over HTTP without events in its place).
+ * An MCP server that answers what a test tells it to, byte by byte. Over HTTP and HTTP+SSE as a module, over all wires
+ * as a program: `node test/support/hostile-server.ts <2025|2026> [http | http-sse | sse]` (a program that serves HTTP
+ * prints its URL). Tools: `odd {bytes, waitMs}`: the base64 bytes are the reply, in which @ID@ stands for the id of the
+ * request; `well`: an ordinary answer; `flood {bytes or file, times, to}`: the bytes (of the file) so many times in one
+ * write before an ordinary answer, as messages or to stderr; `list {size, renames}`: lists of tools have so many bytes
+ * from now on, and other names each time; `keep {bytes}`: the reply to resources/read and prompts/get; `rows {bytes}`:
+ * more rows of tools/list, and list_changed; `heard`: the bytes of the request, in base64; `raw {file}`: what the file
+ * holds goes onto the wire as it is, with the number of the request for each @ID@, before an ordinary answer (over HTTP
+ * without events in its place).
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
@@ -70,7 +72,9 @@ function floodOf({ id, params }: Message): Buffer[] {
   return Array<Buffer>(times).fill(Buffer.from(one, 'latin1'));
 }
 
-/** What `raw` writes; undefined = something else is called. The number of the request takes as many bytes as its mark. */
+/**
+ * What `raw` writes; undefined = something else is called. The number of the request takes as many bytes as its mark.
+ */
 function rawOf({ id, params }: Message): Buffer | undefined {
   if (params?.name !== 'raw') return undefined;
   const bytes = readFileSync(params.arguments?.file ?? '');

@@ -1,7 +1,7 @@
 /**
  * A whole hub (guard, control, hubs) as a user starts it, on a free port and a data directory of its own.
- * Promises: a fault of the hub's own code fails the test when the hub is stopped; stops what it started and nothing else, by pid; `await using` cleans up also when a test fails; a hub that does not come up
- * fails with its own log.
+ * Promises: a fault of the hub's own code fails the test when the hub is stopped; stops what it started and nothing
+ * else, by pid; `await using` cleans up also when a test fails; a hub that does not come up fails with its own log.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
@@ -218,7 +218,9 @@ export async function statusOf(url: string, headers: Record<string, string> = {}
   }
 }
 
-/** Below the ports that the system gives to outgoing connections: between the choice and its use nobody else takes one. */
+/**
+ * Below the ports that the system gives to outgoing connections: between the choice and its use nobody else takes one.
+ */
 const PORTS = { from: 10_240, to: 32_000 } as const;
 
 /** A port on which nothing listens; tests that run side by side choose at random from the same range. */

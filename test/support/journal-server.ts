@@ -1,8 +1,10 @@
 /**
- * A server on the official SDK that writes down what reaches it: `node journal-server.ts stdio|http`, with JOURNAL = the file, PORT for http.
- * Each line of the journal is `{ pid, from, method, … }`: a message received, or what became of a piece of work.
- * Tools: work{name,ms,ask} (progress and a log line every 50 ms until it is done or called off, and one question where `ask`), grow{name} (one
- * more tool, told to every client), touch{uri} (told to its subscribers), say{level,text} (a log line that belongs to no call), pid, crash.
+ * A server on the official SDK that writes down what reaches it: `node journal-server.ts stdio|http`, with JOURNAL =
+ * the file, PORT for http. Each line of the journal is `{ pid, from, method, … }`: a message received, or what became
+ * of a piece of work.
+ * Tools: work{name,ms,ask} (progress and a log line every 50 ms until it is done or called off, and one question where
+ * `ask`), grow{name} (one more tool, told to every client), touch{uri} (told to its subscribers), say{level,text} (a
+ * log line that belongs to no call), pid, crash.
  */
 import { randomUUID } from 'node:crypto';
 import { appendFileSync } from 'node:fs';

@@ -1,5 +1,6 @@
 /**
- * A fleet with real transports in real time (sockets, children), and calls to it: for tests of what only shows with the outside in it.
+ * A fleet with real transports in real time (sockets, children), and calls to it: for tests of what only shows with the
+ * outside in it.
  * Promises: disposing stops the fleet, its egress and its sockets, and fails when a wait or a descendant is left.
  * Does not: freeze time (`fleet-rig.ts` does, with scripted servers).
  */

@@ -1,5 +1,6 @@
 /**
- * The reference HTTP/1.1 response parser: llhttp, in the WebAssembly build that undici ships. Memory is reused between calls; one call at a time.
+ * The reference HTTP/1.1 response parser: llhttp, in the WebAssembly build that undici ships. Memory is reused between
+ * calls; one call at a time.
  */
 import { createRequire } from 'node:module';
 
@@ -95,7 +96,8 @@ export function createLlhttp(): (bytes: Buffer, how: { bodiless: boolean; ends: 
           reason: reasonAt(exports.llhttp_get_error_reason(parser)),
         };
       const ended = how.ends && exports.llhttp_finish(parser);
-      // A body that ends with the connection reports its end through `on_message_complete`, whose pause is the return value here.
+      // A body that ends with the connection reports its end through `on_message_complete`, whose pause is the return
+      // value here.
       if (ended === PAUSED) return { outcome: 'done', status, body, bytes: bytes.length, reason: '' };
       return { outcome: 'more', status, body, bytes: at, reason: '' };
     } finally {

@@ -1,5 +1,6 @@
 /**
- * Many clients at a running hub: keep-alive requests on node:http, GET streams, and what the hub says of itself on its private socket.
+ * Many clients at a running hub: keep-alive requests on node:http, GET streams, and what the hub says of itself on its
+ * private socket.
  * Promises: every request has an end (answer, fault or time limit) and is counted; `close` leaves no socket.
  */
 import { spawn } from 'node:child_process';
@@ -174,8 +175,8 @@ export function median(values: readonly number[]): number {
 const BARE_START_MS = 60;
 
 /**
- * How much slower than free this machine is right now, 1 or more: times of a gate are multiplied by it. The gates measure the hub and not
- * what else runs beside it.
+ * How much slower than free this machine is right now, 1 or more: times of a gate are multiplied by it. The gates
+ * measure the hub and not what else runs beside it.
  */
 export async function slowness(): Promise<number> {
   const took: number[] = [];

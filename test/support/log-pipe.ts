@@ -1,6 +1,6 @@
 /**
- * A real pipe for a hub's stdout, as a shell or a container gives it. What the runtime gives a child as `pipe` is a pair of sockets, and
- * those are written to in another way.
+ * A real pipe for a hub's stdout, as a shell or a container gives it. What the runtime gives a child as `pipe` is a
+ * pair of sockets, and those are written to in another way.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';

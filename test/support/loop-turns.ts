@@ -1,5 +1,6 @@
 /**
- * The longest turn of the event loop while some work goes on, by the CPU time of this thread: another process that takes the CPU does not count.
+ * The longest turn of the event loop while some work goes on, by the CPU time of this thread: another process that
+ * takes the CPU does not count.
  */
 import { threadCpuMs } from './turn-recorder.ts';
 

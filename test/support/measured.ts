@@ -1,7 +1,7 @@
 /**
  * A promise's figure: measured, held against its gate, and put on record for the report of the long tier.
- * Promises: in CI the gate has room (`ci`), in the long tier it is the strict figure of the promise (`strict`); the record is written before
- * the gate is judged, so that a missed figure is in the report too.
+ * Promises: in CI the gate has room (`ci`), in the long tier it is the strict figure of the promise (`strict`); the
+ * record is written before the gate is judged, so that a missed figure is in the report too.
  */
 import assert from 'node:assert/strict';
 import { appendFileSync } from 'node:fs';

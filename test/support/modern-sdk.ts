@@ -1,8 +1,9 @@
 /**
- * A server on the official SDK of 2026-07-28: a referee of what the hub says to servers of that era. Over HTTP as a module, over stdio as a program:
- * `node test/support/modern-sdk.ts [serve|reject]` (what it does with clients of the 2025 dates).
- * Tools: echo{text}, report{text, steps} (progress that says the text), place{region} (declares a header), ask (roots and a name, then a colour),
- * wait (until it is called off), grow (one tool more), touch{uri}. Resource: note://one.
+ * A server on the official SDK of 2026-07-28: a referee of what the hub says to servers of that era. Over HTTP as a
+ * module, over stdio as a program: `node test/support/modern-sdk.ts [serve|reject]` (what it does with clients of the
+ * 2025 dates).
+ * Tools: echo{text}, report{text, steps} (progress that says the text), place{region} (declares a header), ask (roots
+ * and a name, then a colour), wait (until it is called off), grow (one tool more), touch{uri}. Resource: note://one.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -20,7 +20,9 @@ export function randomFrom(seed: number): Random {
   return { below, pick: (list) => list[below(list.length)] as (typeof list)[number] };
 }
 
-/** Replaces, inserts, removes, copies or cuts one to four places of `text`; `pieces` are what matters to its readers. */
+/**
+ * Replaces, inserts, removes, copies or cuts one to four places of `text`; `pieces` are what matters to its readers.
+ */
 export function mutated(text: string, pieces: readonly string[], random: Random, mostBytes = 4096): string {
   let out = text;
   for (let left = random.below(4); left >= 0; left -= 1) {

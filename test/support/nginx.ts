@@ -11,7 +11,10 @@ export interface Nginx extends AsyncDisposable {
   readonly port: number;
 }
 
-/** `directives` stand in the `location` beside `proxy_pass`; `prefix` is taken off. Returns when the hub answers through it. */
+/**
+ * `directives` stand in the `location` beside `proxy_pass`; `prefix` is taken off. Returns when the hub answers through
+ * it.
+ */
 export async function startNginx(hubPort: number, directives = '', prefix = '/'): Promise<Nginx> {
   const port = await freePort();
   const dir = mkdtempSync(join(tmpdir(), 'mcphub-nginx-'));

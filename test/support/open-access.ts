@@ -1,6 +1,7 @@
 /**
  * Everything that one key can have open at a hub at once, and when each of it ended as its client saw it.
- * `hub` needs the servers `clock` (fault-stdio `updates`), `plain` (fault-stdio) and `asking` (conformance/everything-http, interactive).
+ * `hub` needs the servers `clock` (fault-stdio `updates`), `plain` (fault-stdio) and `asking`
+ * (conformance/everything-http, interactive).
  */
 import { request } from 'node:http';
 import { until } from './hub.ts';

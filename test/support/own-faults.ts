@@ -1,6 +1,6 @@
 /**
- * Faults of the hub's own code in its log: an uncaught exception, an unhandled rejection, a callback that failed. A test that starts a hub fails
- * for each of them when the hub is stopped, unless it provokes them.
+ * Faults of the hub's own code in its log: an uncaught exception, an unhandled rejection, a callback that failed. A
+ * test that starts a hub fails for each of them when the hub is stopped, unless it provokes them.
  */
 
 /** Tasks whose fault is a defect of the hub, whatever its clients, servers and machine do. */

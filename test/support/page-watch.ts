@@ -1,6 +1,7 @@
 /**
  * Looks at pages of a hub all the time, each look on a connection of its own, and knows how long the worst look took.
- * Promises: a look that fails or brings no 200 counts from its beginning until the next good one of the same page; `stop` leaves no socket.
+ * Promises: a look that fails or brings no 200 counts from its beginning until the next good one of the same page;
+ * `stop` leaves no socket.
  */
 import { type ClientRequest, get } from 'node:http';
 import { delay } from './hub.ts';

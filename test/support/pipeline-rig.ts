@@ -1,5 +1,6 @@
 /**
- * The line of a call with its real rooms on a frozen clock, and a fleet that a test plays: what it was asked, and what it answers.
+ * The line of a call with its real rooms on a frozen clock, and a fleet that a test plays: what it was asked, and what
+ * it answers.
  */
 import { type Admission, createAdmission } from '../../src/admission/gate.ts';
 import { createKeyAuthenticator } from '../../src/auth/key-authenticator.ts';

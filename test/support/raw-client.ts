@@ -1,6 +1,6 @@
 /**
- * A client that writes its own bytes, for requests that no HTTP library would send, and splits what comes back into answers.
- * Ends by `timeoutMs`; never keeps a socket.
+ * A client that writes its own bytes, for requests that no HTTP library would send, and splits what comes back into
+ * answers. Ends by `timeoutMs`; never keeps a socket.
  */
 import { connect } from 'node:net';
 

@@ -1,6 +1,6 @@
 /**
- * A server that reads HTTP requests off plain or TLS sockets and leaves every byte of the answer to the test; and an asker that keeps in
- * order what its handler hears. For tests of the pool in `src/net`.
+ * A server that reads HTTP requests off plain or TLS sockets and leaves every byte of the answer to the test; and an
+ * asker that keeps in order what its handler hears. For tests of the pool in `src/net`.
  * Promises: `close` destroys what is open; requests are counted by connection.
  */
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';

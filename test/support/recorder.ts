@@ -1,7 +1,9 @@
 /**
- * A client on raw sockets that writes down what it sent and what came back, byte by byte: no SDK, no fetch, nothing that hides a second answer.
- * One request at a time on one kept connection; ids begin at 1 for every client, so that those of different users collide.
- * Promises: each request has an end in the history (an answer, or the connection's); bytes that nobody asked for are counted.
+ * A client on raw sockets that writes down what it sent and what came back, byte by byte: no SDK, no fetch, nothing
+ * that hides a second answer. One request at a time on one kept connection; ids begin at 1 for every client, so that
+ * those of different users collide.
+ * Promises: each request has an end in the history (an answer, or the connection's); bytes that nobody asked for are
+ * counted.
  */
 import { connect, type Socket } from 'node:net';
 import { canariesIn, canaryOf, type Recorded } from './history.ts';

@@ -1,5 +1,6 @@
 /**
- * A hub with the servers that `open-access.ts` needs, keys made and revoked over its API, and the judgement of what had to end.
+ * A hub with the servers that `open-access.ts` needs, keys made and revoked over its API, and the judgement of what had
+ * to end.
  */
 import assert from 'node:assert/strict';
 import { startEverythingHttp } from '../conformance/everything-http.ts';

@@ -1,15 +1,15 @@
 /**
- * An MCP server whose answers are texts: for each method the JSON of its result, or a whole message with `$ID` in the place of the id. It
- * writes down what it was sent. As a module it listens on HTTP; as a program it speaks over stdin and stdout: `node test/support/scripted-server.ts
- * '{"ping":"[]"}'`.
+ * An MCP server whose answers are texts: for each method the JSON of its result, or a whole message with `$ID` in the
+ * place of the id. It writes down what it was sent. As a module it listens on HTTP; as a program it speaks over stdin
+ * and stdout: `node test/support/scripted-server.ts '{"ping":"[]"}'`.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pathToFileURL } from 'node:url';
 
 /**
- * By method, or by method and cursor (`tools/list?two`): JSON text of the result, or of the whole message when it has `$ID`; `HTTP 500` = that status
- * without a message (on stdio, and with 0: no answer).
+ * By method, or by method and cursor (`tools/list?two`): JSON text of the result, or of the whole message when it has
+ * `$ID`; `HTTP 500` = that status without a message (on stdio, and with 0: no answer).
  */
 export type Script = Readonly<Record<string, string>>;
 

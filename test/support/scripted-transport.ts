@@ -1,6 +1,8 @@
 /**
- * A transport without a wire: a test plays the server. Everything sent is kept in order; what is not scripted stays unanswered.
- * Promises: `hello`, `lists` and `pongs` answer by themselves until a test switches them off; no timer, socket or process is involved.
+ * A transport without a wire: a test plays the server. Everything sent is kept in order; what is not scripted stays
+ * unanswered.
+ * Promises: `hello`, `lists` and `pongs` answer by themselves until a test switches them off; no timer, socket or
+ * process is involved.
  */
 import { HubError } from '../../src/model/errors.ts';
 import type { LinkPhase } from '../../src/model/events.ts';
@@ -52,7 +54,9 @@ export class ScriptedTransport implements Transport {
   started = false;
   stopped = false;
   refuse: Refusal | undefined;
-  /** The server does not know the session, and says so to every request but initialize, until the hub forgets it too. */
+  /**
+   * The server does not know the session, and says so to every request but initialize, until the hub forgets it too.
+   */
   forgotten = false;
   /** `always` = it answers ping without looking at the session. */
   pings: 'usual' | 'always' = 'usual';

@@ -1,6 +1,6 @@
 /**
- * A strict Streamable HTTP server with sessions that can lose them, change its era or its tools, and says in one of many forms that a session is
- * unknown. It is well again at once: only a new initialize is needed.
+ * A strict Streamable HTTP server with sessions that can lose them, change its era or its tools, and says in one of
+ * many forms that a session is unknown. It is well again at once: only a new initialize is needed.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -58,7 +58,10 @@ export interface SessionServer extends AsyncDisposable {
   tools: readonly string[];
 }
 
-/** `ping` = how it answers that, if not as it should (`always` = without looking at the session); tool `missing` is answered 404 in a good session. */
+/**
+ * `ping` = how it answers that, if not as it should (`always` = without looking at the session); tool `missing` is
+ * answered 404 in a good session.
+ */
 export async function startSessionServer(
   options: {
     readonly form?: Form;

@@ -1,5 +1,6 @@
 /**
- * A Streamable HTTP server that allows one session at a time: another initialize is refused until the session is DELETEd, in one of several forms.
+ * A Streamable HTTP server that allows one session at a time: another initialize is refused until the session is
+ * DELETEd, in one of several forms.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

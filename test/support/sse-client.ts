@@ -1,6 +1,6 @@
 /**
- * A client of Streamable HTTP that looks at every byte: bodies are sent as the text they are, streams are read event by event with their ids,
- * sockets are kept or dropped at will.
+ * A client of Streamable HTTP that looks at every byte: bodies are sent as the text they are, streams are read event by
+ * event with their ids, sockets are kept or dropped at will.
  * Promises: what it received is kept whole (`received`); every wait has an end; `close` leaves no socket.
  */
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';

@@ -1,6 +1,7 @@
 /**
- * Asks a hub for `/health` all the time, from a thread of its own, so that work of the test does not count as a wait for the hub. A wait counts
- * as a stall as far as a worker used the CPU meanwhile: time in which the machine let it wait is not its fault.
+ * Asks a hub for `/health` all the time, from a thread of its own, so that work of the test does not count as a wait
+ * for the hub. A wait counts as a stall as far as a worker used the CPU meanwhile: time in which the machine let it
+ * wait is not its fault.
  * As a module: `startStallWatch`; as a worker thread: the loop.
  */
 import { readFileSync } from 'node:fs';

@@ -1,5 +1,6 @@
 /**
- * Requests of the stateless era (2026-07-28) as they lie on the wire, without an SDK: each says who its client is and what it can do.
+ * Requests of the stateless era (2026-07-28) as they lie on the wire, without an SDK: each says who its client is and
+ * what it can do.
  */
 import { request } from 'node:http';
 import { post, type RpcAnswer } from './mcp.ts';

@@ -1,6 +1,6 @@
 /**
- * Clients that check every byte they receive (`strictly.ts`): over HTTP, with a session or without one, and over the standard output of
- * `mcphub bridge`. Each wait has an end; `close` leaves no socket and no process.
+ * Clients that check every byte they receive (`strictly.ts`): over HTTP, with a session or without one, and over the
+ * standard output of `mcphub bridge`. Each wait has an end; `close` leaves no socket and no process.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Agent, request } from 'node:http';

@@ -1,6 +1,6 @@
 /**
- * Reads what reaches a client as the strictest client does: valid UTF-8, JSON without lone surrogates, JSON-RPC 2.0, the framing of server-sent
- * events and of stdio. Throws an `AssertionError` that quotes what is invalid.
+ * Reads what reaches a client as the strictest client does: valid UTF-8, JSON without lone surrogates, JSON-RPC 2.0,
+ * the framing of server-sent events and of stdio. Throws an `AssertionError` that quotes what is invalid.
  */
 import assert from 'node:assert/strict';
 
@@ -104,7 +104,10 @@ export function strictEvents(bytes: Uint8Array): StrictMessage[] {
   return messages;
 }
 
-/** Returns the messages of lines, each of which ends with one LF; the last piece may be unfinished and is returned as `rest`. */
+/**
+ * Returns the messages of lines, each of which ends with one LF; the last piece may be unfinished and is returned as
+ * `rest`.
+ */
 export function strictLines(bytes: Buffer): { readonly messages: StrictMessage[]; readonly rest: Buffer } {
   const messages: StrictMessage[] = [];
   let at = 0;

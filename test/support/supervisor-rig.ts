@@ -1,5 +1,6 @@
 /**
- * A supervisor with fake processes for tests: starts on a free port and a directory of its own, and ends with everything that it started.
+ * A supervisor with fake processes for tests: starts on a free port and a directory of its own, and ends with
+ * everything that it started.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,6 +1,6 @@
 /**
- * A process with the telemetry room and nothing else, for tests of its edges: it says as many facts as it is told, or stalls, and reports over
- * IPC how its loop fared. Its stdout is whatever the test gives it.
+ * A process with the telemetry room and nothing else, for tests of its edges: it says as many facts as it is told, or
+ * stalls, and reports over IPC how its loop fared. Its stdout is whatever the test gives it.
  * Does not: serve anything.
  */
 import { LIMITS } from '../../src/config/limits.ts';

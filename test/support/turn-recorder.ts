@@ -1,6 +1,7 @@
 /**
- * Records the long turns of the event loops of a hub's workers and control, as CPU time of their main thread, so that a machine that lets them wait does not count.
- * As a module of a test: `TurnRecorder`; preloaded into the processes of a hub (NODE_OPTIONS): the recording.
+ * Records the long turns of the event loops of a hub's workers and control, as CPU time of their main thread, so that a
+ * machine that lets them wait does not count. As a module of a test: `TurnRecorder`; preloaded into the processes of a
+ * hub (NODE_OPTIONS): the recording.
  */
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +12,10 @@ const FILE_VARIABLE = 'MCPHUB_TEST_TURNS';
 /** Shorter ones are not recorded, ms. */
 const LONG_MS = 10;
 
-/** CPU time of this thread, ms. The system counts it by ticks of 4 ms unless that of the process is asked first (measured: 1 ms reads as 0 to 2.5). */
+/**
+ * CPU time of this thread, ms. The system counts it by ticks of 4 ms unless that of the process is asked first
+ * (measured: 1 ms reads as 0 to 2.5).
+ */
 export function threadCpuMs(): number {
   process.cpuUsage();
   const { user, system } = process.threadCpuUsage();

@@ -1,5 +1,6 @@
 /**
- * The last assertion of a chaos test: the hub is as it was. Others are answered, health is quick, and what was taken is given back.
+ * The last assertion of a chaos test: the hub is as it was. Others are answered, health is quick, and what was taken is
+ * given back.
  */
 import assert from 'node:assert/strict';
 import { type RunningHub, until } from './hub.ts';

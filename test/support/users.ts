@@ -1,5 +1,6 @@
 /**
- * A user at a client of either SDK: what they do, what they are asked and answer, what they hear. The journeys say the same to both.
+ * A user at a client of either SDK: what they do, what they are asked and answer, what they hear. The journeys say the
+ * same to both.
  * Does not: hide what a client's own checks reject.
  */
 import { Client as ClientV2, StreamableHTTPClientTransport as HttpV2 } from '@modelcontextprotocol/client';
@@ -164,7 +165,10 @@ async function joinV2({ url, key, capabilities = EVERY_CAPABILITY }: Place, opti
   };
 }
 
-/** Users of every client with the tool `ask` of the test servers of 2026-07-28 (roots and a name, then a colour), and what it says to each. */
+/**
+ * Users of every client with the tool `ask` of the test servers of 2026-07-28 (roots and a name, then a colour), and
+ * what it says to each.
+ */
 export const ASKED: readonly {
   readonly connect: Connect;
   readonly answer: (mind: Mind) => void;

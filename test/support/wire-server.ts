@@ -1,6 +1,7 @@
 /**
- * A Streamable HTTP server of the 2025 era whose behaviour on the wire a test writes itself, request by request; what a test does not answer is answered
- * as it should be: JSON, a session id at initialize, no GET stream, two tools (`echo`, `big`).
+ * A Streamable HTTP server of the 2025 era whose behaviour on the wire a test writes itself, request by request; what a
+ * test does not answer is answered as it should be: JSON, a session id at initialize, no GET stream, two tools (`echo`,
+ * `big`).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -32,7 +32,10 @@ export interface InstallLock {
   markDone(key: string): void;
   /** Records that a start after this install failed before the server sent anything; the next one installs in full. */
   doubt(key: string): void;
-  /** Installs, or joins the install of the same key. Rejects with its fault, or `wait-expired` at the deadline while it goes on. */
+  /**
+   * Installs, or joins the install of the same key. Rejects with its fault, or `wait-expired` at the deadline while it
+   * goes on.
+   */
   once(request: InstallRequest, deadline: Deadline): Promise<void>;
 }
 

@@ -3,7 +3,10 @@
  * names the error.
  */
 
-/** Frames of V8, the JVM and .NET (`at f (x:1:2)`), the mark below a source line, and the version that Node.js ends with. */
+/**
+ * Frames of V8, the JVM and .NET (`at f (x:1:2)`), the mark below a source line, and the version that Node.js ends
+ * with.
+ */
 const FRAME = /^(?:at\s|\^+$|[{}],?$|Node\.js v\d|node:internal\/)/;
 const ERROR =
   /^(?:[\w$.]{0,100}(?:Error|Exception)\b|Caused by:|\S{0,100}\s?(?:error|fatal|panic)\b.{0,3}:|fatal\b|panic\b|error\b)|\bcannot find\b|\bnot found\b|\bno such file\b|\bpermission denied\b/i;

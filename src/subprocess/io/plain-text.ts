@@ -5,8 +5,9 @@
 export const LINE_CHARS = 4096;
 
 /**
- * CSI (colours, cursor), OSC (titles, links; ended by BEL or ST) and two-character escapes. Parameter bytes (0x30–0x3f) and intermediate bytes
- * (0x20–0x2f) must not share a character: with one in common a long run of it takes quadratic time (ECMA-48 §5.4 keeps them apart).
+ * CSI (colours, cursor), OSC (titles, links; ended by BEL or ST) and two-character escapes. Parameter bytes (0x30–0x3f)
+ * and intermediate bytes (0x20–0x2f) must not share a character: with one in common a long run of it takes quadratic
+ * time (ECMA-48 §5.4 keeps them apart).
  */
 const ESCAPES =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are looked for

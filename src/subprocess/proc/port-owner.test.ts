@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { isPortTaken } from './port-owner.ts';
 
-/** A table as the kernel prints it: port 8080 of user 1001 listens, port 8081 of user 1001 is connected, 8082 is root's. */
+/**
+ * A table as the kernel prints it: port 8080 of user 1001 listens, port 8081 of user 1001 is connected, 8082 is root's.
+ */
 const TABLE = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 1 1 0 100 0 0 10 0
    1: 0100007F:1F91 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1001        0 2 1 0 20 4 30 10 -1

@@ -1,6 +1,7 @@
 /**
- * How a child is separated from the hub. Every spawn passes an `Isolation` (`group.ts`), so that a sandbox for a server has one place.
- * Today there is one kind: the hub's own user, which is no boundary (docs/security.md, "Servers that the hub starts").
+ * How a child is separated from the hub. Every spawn passes an `Isolation` (`group.ts`), so that a sandbox for a server
+ * has one place. Today there is one kind: the hub's own user, which is no boundary (docs/security.md, "Servers that the
+ * hub starts").
  */
 
 export interface Isolation {

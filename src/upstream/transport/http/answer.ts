@@ -49,7 +49,8 @@ export function sessionIdIn(headers: ResponseHeaders): string | undefined {
   const field = headers['mcp-session-id'];
   if (field === undefined || field === '') return undefined;
   const fields = typeof field === 'string' ? [field] : field;
-  const ids = new Set(fields.flatMap((one) => (SESSION_ID.test(one) ? [one] : one.split(',').map((id) => id.trim())))); // bounded by: the header byte limit
+  // bounded by: the header byte limit
+  const ids = new Set(fields.flatMap((one) => (SESSION_ID.test(one) ? [one] : one.split(',').map((id) => id.trim()))));
   const [id = ''] = ids;
   if (ids.size > 1)
     throw new HubError('upstream-protocol', {

@@ -176,7 +176,8 @@ class ForwardTransport implements Transport {
 }
 
 /** System errors when a unix socket is opened. */
-const NO_CONNECTION = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EAGAIN', 'ENOTSOCK', 'EMFILE', 'ENFILE']); // bounded by: this literal
+// bounded by: this literal
+const NO_CONNECTION = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EAGAIN', 'ENOTSOCK', 'EMFILE', 'ENFILE']);
 
 function codeOf(cause: unknown): string {
   return typeof cause === 'object' && cause !== null && 'code' in cause ? String(cause.code) : 'unknown';
