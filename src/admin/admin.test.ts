@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Loaded, parseConfig } from '../config/load.ts';
-import { createControl } from '../control/control.ts';
+import { Control } from '../control/control.ts';
 import type { Unconfirmed } from '../relay/keys-server.ts';
 import type { ReportedStatus } from '../relay/relay-messages.ts';
 import { createRuntime } from '../runtime/runtime.ts';
@@ -49,7 +49,7 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     relist: () => {},
   };
   const workers = more.hubs ?? 1;
-  const control = createControl({ runtime, limits, store, config, load: async () => loaded.next, workers, broadcast });
+  const control = new Control({ runtime, limits, store, config, load: async () => loaded.next, workers, broadcast });
   await control.start(runtime.deadline(5000));
   const sources = {
     runtime,

@@ -14,7 +14,7 @@ import type { KeysFrame } from '../relay/keys-messages.ts';
 import type { SessionRecord } from '../relay/relay-messages.ts';
 import { listListings } from '../store/listings.ts';
 import { openStore, type Store } from '../store/store.ts';
-import { type Control, createControl } from './control.ts';
+import { Control } from './control.ts';
 import { ensureFirstKey, FIRST_KEY_FILE } from './first-key.ts';
 
 const TWO = { mcpServers: { a: { url: 'http://127.0.0.1:1/mcp' }, b: { url: 'http://127.0.0.1:2/mcp' } } };
@@ -32,7 +32,7 @@ async function bench(t: TestContext, options: { dir?: string; config?: unknown }
   assert.ok(config, 'the configuration of the bench is good');
   const { limits } = config;
   const store: Store = await openStore({ runtime, limits, dir }, runtime.deadline(5000));
-  const control: Control = createControl({
+  const control: Control = new Control({
     runtime,
     limits,
     store,

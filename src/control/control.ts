@@ -1,6 +1,5 @@
 /**
- * Composes the control plane: state in memory, the services that change it, and publishing to workers. `admin/` uses
- * it.
+ * Composes the control plane: state in memory, the services that change it, and publishing to workers. `admin/` uses it.
  * Guarantees: after `start` the first snapshot is published; messages of workers only change memory and queues.
  */
 
@@ -16,12 +15,13 @@ import type { Deadline } from '../runtime/deadline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Service } from '../runtime/service.ts';
 import type { Store } from '../store/store.ts';
+import { OmittedCatalogs } from './_omitted-catalogs.ts';
 import { ControlState } from './control-state.ts';
-import { createKeys, type Keys } from './keys.ts';
-import { createListings } from './listings.ts';
-import { createPublisher, type Publisher } from './publisher.ts';
-import { createReload, type Reload } from './reload.ts';
-import { createSessionRecords } from './session-records.ts';
+import { Keys } from './keys.ts';
+import { Listings } from './listings.ts';
+import { Publisher } from './publisher.ts';
+import { Reload } from './reload.ts';
+import { SessionRecords } from './session-records.ts';
 import { createWorkerReports, type WorkerReports } from './worker-reports.ts';
 
 export interface ControlParts {
@@ -41,142 +41,117 @@ export interface ControlParts {
     publish(snapshot: Snapshot): readonly CatalogSize[];
     publishKeys(frame: KeysFrame): void;
     workers(): readonly WorkerKeys[];
-    /**
-     * Waits until workers 1 to `workerCount` have applied these revisions, or until the deadline. Returns those that
-     * have not. Never rejects.
-     */
+    /** Waits until workers 1 to `workerCount` have applied these revisions, or until the deadline. Returns those that have not. Never rejects. */
     awaitConfirmation(want: AppliedRevisions, workerCount: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
     sendSessionRecords(records: readonly SessionRecord[]): void;
     relist(): void;
   };
 }
 
-export interface Control extends Service {
+export class Control implements Service {
+  readonly name = 'control';
   readonly state: ControlState;
   readonly keys: Keys;
   readonly publisher: Publisher;
   readonly reports: WorkerReports;
   readonly reload: Reload;
-  /**
-   * Catalogs too large for a snapshot. Clients still see these servers; a new worker reads their lists from the server
-   * first.
-   */
-  readonly omittedCatalogs: readonly CatalogSize[];
-  /** Revisions that each connected worker has applied. */
-  readonly workerKeys: readonly WorkerKeys[];
-  /**
-   * Waits until every worker has applied the newest keys (and snapshot), at most `confirmKeysMs`. Returns those that
-   * have not. Never rejects.
-   */
-  awaitConfirmation(what: 'keys' | 'snapshot'): Promise<readonly Unconfirmed[]>;
-  /** Handlers of relay messages. */
+  /** Receives the messages of workers; passed to the relay. */
   readonly handlers: RelayHandlers;
-}
+  readonly #parts: ControlParts;
+  readonly #listings: Listings;
+  readonly #sessionRecords: SessionRecords;
+  readonly #omitted: OmittedCatalogs;
+  #isStarted = false;
 
-export function createControl(parts: ControlParts): Control {
-  const { runtime, limits, store, broadcast, load } = parts;
-  const state = new ControlState(parts.config, parts.workers);
-  const reports = createWorkerReports(runtime);
-  let leftOut: readonly CatalogSize[] = []; // bounded by: servers
-  /** Catalogs that workers reported as too large to send to control. */
-  const unsendable = new Map<string, CatalogSize>(); // bounded by: limits.servers
-  const onlyConfigured = (all: readonly CatalogSize[]): CatalogSize[] =>
-    all.filter(({ server }) => state.servers.some(({ slug }) => slug === server));
-  const publisher = createPublisher({
-    runtime,
-    store,
-    state,
-    send(snapshot) {
-      const before = leftOut;
-      leftOut = broadcast.publish({ ...snapshot, catalogsTooLarge: onlyConfigured([...unsendable.values()]) });
-      for (const { server, bytes } of leftOut)
-        if (!before.some((one) => one.server === server))
-          runtime.bus.publish({ type: 'catalog-left-out', server, bytes });
-      reports.published(snapshot.revision);
-    },
-    sendKeys: (frame) => broadcast.publishKeys(frame),
-  });
-  const keys = createKeys({ runtime, store, state, onChanged: () => publisher.publishKeys() });
-  const listings = createListings({ runtime, limits, store, state, onChanged: () => publisher.publishSoon() });
-  const sessionRecords = createSessionRecords({
-    runtime,
-    limits,
-    store,
-    send: (list) => broadcast.sendSessionRecords(list),
-  });
-  const reload = createReload({
-    runtime,
-    store,
-    state,
-    publisher,
-    listings,
-    load,
-    digest: parts.digest,
-    relist: () => broadcast.relist(),
-  });
-  let isStarted = false;
+  constructor(parts: ControlParts) {
+    const { runtime, limits, store, broadcast, load, digest } = parts;
+    this.#parts = parts;
+    const state = new ControlState(parts.config, parts.workers);
+    this.state = state;
+    this.reports = createWorkerReports(runtime);
+    this.#omitted = new OmittedCatalogs({ runtime, limits, state });
+    this.publisher = new Publisher({
+      runtime,
+      store,
+      state,
+      send: (snapshot) => this.#send(snapshot),
+      sendKeys: (frame) => broadcast.publishKeys(frame),
+    });
+    this.keys = new Keys({ runtime, store, state, onChanged: () => this.publisher.publishKeys() });
+    this.#listings = new Listings({ runtime, limits, store, state, onChanged: () => this.publisher.publishSoon() });
+    const send = (records: readonly SessionRecord[]): void => broadcast.sendSessionRecords(records);
+    this.#sessionRecords = new SessionRecords({ runtime, limits, store, send });
+    const { publisher } = this;
+    const relist = (): void => broadcast.relist();
+    this.reload = new Reload({ runtime, store, state, publisher, listings: this.#listings, load, digest, relist });
+    this.handlers = this.#createHandlers();
+  }
 
-  return {
-    name: 'control',
-    state,
-    keys,
-    publisher,
-    reports,
-    reload,
-    get workerKeys() {
-      return broadcast.workers();
-    },
-    get omittedCatalogs() {
-      return onlyConfigured([...leftOut, ...unsendable.values()]);
-    },
-    async awaitConfirmation(what) {
-      using deadline = runtime.deadline(limits.confirmKeysMs);
-      const revision = what === 'snapshot' ? (publisher.current?.revision ?? 0) : 0;
-      return await broadcast.awaitConfirmation(
-        { keysRevision: publisher.keysRevision, revision },
-        state.workers,
-        deadline,
-      );
-    },
-    handlers: {
-      workerConnected(slot, pid, revision) {
-        reports.connected(slot, pid, revision);
-        publisher.raiseAbove(revision);
+  /** Revisions that each connected worker has applied. */
+  get workerKeys(): readonly WorkerKeys[] {
+    return this.#parts.broadcast.workers();
+  }
+
+  /** Catalogs too large for a snapshot. Clients still see these servers; a new worker reads their lists from the server first. */
+  get omittedCatalogs(): readonly CatalogSize[] {
+    return this.#omitted.list();
+  }
+
+  async start(deadline: Deadline): Promise<void> {
+    if (this.#isStarted) return;
+    const { store, runtime } = this.#parts;
+    await this.state.load(store, deadline);
+    await this.publisher.start(deadline);
+    await this.#sessionRecords.start(deadline);
+    await this.reload.initialize(deadline);
+    this.#isStarted = true;
+    this.publisher.publishKeys();
+    this.publisher.publishNow();
+    const { file } = this.reload.status;
+    const revision = this.publisher.current?.revision ?? 0;
+    runtime.bus.publish({ type: 'config-applied', file, servers: this.state.config.servers.length, revision });
+  }
+
+  async stop(_deadline: Deadline): Promise<void> {
+    this.publisher.stop();
+    this.#sessionRecords.stop();
+  }
+
+  /** Waits until every worker has applied the newest keys (and snapshot), at most `confirmKeysMs`. Returns those that have not. Never rejects. */
+  async awaitConfirmation(what: 'keys' | 'snapshot'): Promise<readonly Unconfirmed[]> {
+    const { runtime, limits, broadcast } = this.#parts;
+    using deadline = runtime.deadline(limits.confirmKeysMs);
+    const revision = what === 'snapshot' ? (this.publisher.current?.revision ?? 0) : 0;
+    const want = { keysRevision: this.publisher.keysRevision, revision };
+    return await broadcast.awaitConfirmation(want, this.state.workers, deadline);
+  }
+
+  #send(snapshot: Snapshot): void {
+    const catalogsTooLarge = this.#omitted.unsendable();
+    this.#omitted.leftOut(this.#parts.broadcast.publish({ ...snapshot, catalogsTooLarge }));
+    this.reports.published(snapshot.revision);
+  }
+
+  #createHandlers(): RelayHandlers {
+    return {
+      workerConnected: (slot, pid, revision) => {
+        this.reports.connected(slot, pid, revision);
+        this.publisher.raiseAbove(revision);
       },
-      workerDisconnected: (slot) => reports.disconnected(slot),
-      listingReceived(_slot, listing) {
-        unsendable.delete(listing.server);
-        listings.receive(listing);
+      workerDisconnected: (slot) => this.reports.disconnected(slot),
+      listingReceived: (_slot, listing) => {
+        this.#omitted.received(listing.server);
+        this.#listings.receive(listing);
       },
-      factsReceived(slot, facts) {
-        reports.receiveEvents(slot, facts);
+      factsReceived: (slot, facts) => {
+        this.reports.receiveEvents(slot, facts);
         for (const fact of facts)
-          if (fact.type === 'catalog-left-out' && (unsendable.size < limits.servers || unsendable.has(fact.server))) {
-            unsendable.set(fact.server, { server: fact.server, bytes: fact.bytes });
-            publisher.publishSoon();
-          }
+          if (fact.type === 'catalog-left-out' && this.#omitted.addUnsendable(fact)) this.publisher.publishSoon();
       },
-      sessionRecordReceived: (record) => sessionRecords.add(record),
-      statusesReceived: (slot, servers, figures) => reports.statuses(slot, servers, figures),
-      keysUsed: (ids) => keys.recordUse(ids),
-      sessionRecords: () => sessionRecords.all(),
-    },
-    async start(deadline) {
-      if (isStarted) return;
-      await state.load(store, deadline);
-      await publisher.start(deadline);
-      await sessionRecords.start(deadline);
-      await reload.initialize(deadline);
-      isStarted = true;
-      publisher.publishKeys();
-      publisher.publishNow();
-      const { file } = reload.status;
-      const revision = publisher.current?.revision ?? 0;
-      runtime.bus.publish({ type: 'config-applied', file, servers: state.config.servers.length, revision });
-    },
-    async stop() {
-      publisher.stop();
-      sessionRecords.stop();
-    },
-  };
+      sessionRecordReceived: (record) => this.#sessionRecords.add(record),
+      statusesReceived: (slot, servers, figures) => this.reports.statuses(slot, servers, figures),
+      keysUsed: (ids) => this.keys.recordUse(ids),
+      sessionRecords: () => this.#sessionRecords.all(),
+    };
+  }
 }

@@ -40,35 +40,94 @@ export interface CreatedKey {
   readonly secret: string;
 }
 
-/** `who` is recorded in the audit log. Methods that write throw `store-failed`. */
-export interface Keys {
-  list(): readonly StoredKey[];
-  create(newKey: NewKey, actor: string, deadline: Deadline): Promise<Outcome<CreatedKey>>;
-  /** `id`: a key id, or a prefix that matches exactly one valid key. */
-  rotate(id: string, actor: string, deadline: Deadline): Promise<Outcome<CreatedKey>>;
-  revoke(id: string, actor: string, deadline: Deadline): Promise<Outcome<StoredKey>>;
-  /** Records the time of last use; written in the background. */
-  recordUse(ids: readonly string[]): void;
-}
-
 export function newSecret(): string {
   return `mcphub_${randomBytes(32).toString('hex')}`;
 }
 
-export function createKeys(parts: {
+export interface KeysParts {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly state: ControlState;
   /** Called after each change. */
   readonly onChanged: () => void;
-}): Keys {
-  const { runtime, store, state, onChanged } = parts;
+}
 
-  async function createKey(
+export class Keys {
+  readonly #parts: KeysParts;
+
+  constructor(parts: KeysParts) {
+    this.#parts = parts;
+  }
+
+  list(): readonly StoredKey[] {
+    const { state } = this.#parts;
+    return state.keys;
+  }
+
+  async create(newKey: NewKey, actor: string, deadline: Deadline): Promise<Outcome<CreatedKey>> {
+    const { runtime } = this.#parts;
+    for (const [what, text] of [
+      ['user', newKey.user],
+      ['name', newKey.name],
+    ] as const) {
+      if (!isName(text))
+        return new Refusal('invalid-request', `${what} must be 1 to ${NAME_LENGTH} printable characters.`);
+    }
+    if (newKey.expiresAtMs !== undefined && newKey.expiresAtMs <= runtime.clock.wallMs()) {
+      return new Refusal('invalid-request', 'expiresAtMs is in the past.');
+    }
+    if (newKey.role === 'owner' && newKey.groups !== undefined)
+      return new Refusal('invalid-request', OWNER_WITH_GROUPS);
+    const groups = this.#groupSlugs(newKey.groups);
+    if (isRefusal(groups)) return groups;
+    return this.#createKey({ ...newKey, groups }, { family: newId('f'), actor }, deadline);
+  }
+
+  /** `id`: a key id, or a prefix that matches exactly one valid key. */
+  async rotate(id: string, actor: string, deadline: Deadline): Promise<Outcome<CreatedKey>> {
+    const old = this.#findKey(id);
+    if (isRefusal(old)) return old;
+    if (old.revokedAtMs !== undefined) return new Refusal('invalid-request', 'This key is revoked; create a new one.');
+    const { userName: user, name, role, groups, expiresAtMs } = old;
+    return this.#createKey(
+      { user, name, role, groups, expiresAtMs },
+      { family: old.family, actor: actor, replaces: old.id },
+      deadline,
+    );
+  }
+
+  async revoke(id: string, actor: string, deadline: Deadline): Promise<Outcome<StoredKey>> {
+    const { state, onChanged } = this.#parts;
+    const old = this.#findKey(id);
+    if (isRefusal(old)) return old;
+    const revoked = await this.#persistRevocation(old, actor, deadline);
+    if (!revoked) return new Refusal('not-found', 'Key not found.');
+    state.putKey(revoked);
+    onChanged();
+    if (old.revokedAtMs === undefined) this.#publishEvent('key-revoked', revoked);
+    return revoked;
+  }
+
+  /** Records the time of last use; written in the background. */
+  recordUse(ids: readonly string[]): void {
+    const { runtime, state, store } = this.#parts;
+    const atMs = runtime.clock.wallMs();
+    const wanted = new Set(ids);
+    const known = state.keys.filter(({ id }) => wanted.has(id)).map(({ id }) => id);
+    if (known.length === 0) return;
+    state.keys = state.keys.map((key) => (wanted.has(key.id) ? { ...key, lastUsedAtMs: atMs } : key));
+    runtime.scope.run('record key use', async () => {
+      using deadline = runtime.deadline(LAST_USED_TIMEOUT_MS);
+      await updateLastUsed(store, known, atMs, deadline);
+    });
+  }
+
+  async #createKey(
     newKey: NewKey,
     context: { readonly family: string; readonly actor: string; readonly replaces?: string },
     deadline: Deadline,
   ): Promise<CreatedKey> {
+    const { runtime, store, state, onChanged } = this.#parts;
     const secret = newKey.secret ?? newSecret();
     const { user: userName, name, role, groups, expiresAtMs } = newKey;
     const nowMs = runtime.clock.wallMs();
@@ -93,16 +152,18 @@ export function createKeys(parts: {
     if (replaced) state.putKey({ ...replaced, revokedAtMs: nowMs });
     state.putKey(key);
     onChanged();
-    publishEvent('key-created', key);
-    if (replaced) publishEvent('key-revoked', replaced);
+    this.#publishEvent('key-created', key);
+    if (replaced) this.#publishEvent('key-revoked', replaced);
     return { key, secret };
   }
 
-  function publishEvent(type: 'key-created' | 'key-revoked', key: StoredKey): void {
+  #publishEvent(type: 'key-created' | 'key-revoked', key: StoredKey): void {
+    const { runtime } = this.#parts;
     runtime.bus.publish({ type, user: key.userName, keyName: key.name, keyPrefix: key.prefix });
   }
 
-  function findKey(idOrPrefix: string): Outcome<StoredKey> {
+  #findKey(idOrPrefix: string): Outcome<StoredKey> {
+    const { state } = this.#parts;
     const exact = state.keys.find(({ id }) => id === idOrPrefix);
     if (exact) return exact;
     const live = state.keys.filter(({ revokedAtMs }) => revokedAtMs === undefined);
@@ -116,7 +177,8 @@ export function createKeys(parts: {
     return new Refusal('not-found', 'Key not found.');
   }
 
-  function groupSlugs(wanted: readonly string[] | undefined): Outcome<readonly string[] | undefined> {
+  #groupSlugs(wanted: readonly string[] | undefined): Outcome<readonly string[] | undefined> {
+    const { state } = this.#parts;
     if (wanted === undefined) return undefined;
     const { groups } = state;
     const slugs: string[] = [];
@@ -130,7 +192,8 @@ export function createKeys(parts: {
   }
 
   /** Revokes in memory even when the disk fails; then throws `store-failed`. */
-  async function persistRevocation(old: StoredKey, actor: string, deadline: Deadline): Promise<StoredKey | undefined> {
+  async #persistRevocation(old: StoredKey, actor: string, deadline: Deadline): Promise<StoredKey | undefined> {
+    const { runtime, store, state, onChanged } = this.#parts;
     const atMs = runtime.clock.wallMs();
     try {
       return await revokeKey(store, { id: old.id, atMs, actor }, deadline);
@@ -144,60 +207,6 @@ export function createKeys(parts: {
       });
     }
   }
-
-  return {
-    list: () => state.keys,
-    async create(newKey, actor, deadline) {
-      for (const [what, text] of [
-        ['user', newKey.user],
-        ['name', newKey.name],
-      ] as const) {
-        if (!isName(text))
-          return new Refusal('invalid-request', `${what} must be 1 to ${NAME_LENGTH} printable characters.`);
-      }
-      if (newKey.expiresAtMs !== undefined && newKey.expiresAtMs <= runtime.clock.wallMs()) {
-        return new Refusal('invalid-request', 'expiresAtMs is in the past.');
-      }
-      if (newKey.role === 'owner' && newKey.groups !== undefined)
-        return new Refusal('invalid-request', OWNER_WITH_GROUPS);
-      const groups = groupSlugs(newKey.groups);
-      if (isRefusal(groups)) return groups;
-      return createKey({ ...newKey, groups }, { family: newId('f'), actor }, deadline);
-    },
-    async rotate(id, actor, deadline) {
-      const old = findKey(id);
-      if (isRefusal(old)) return old;
-      if (old.revokedAtMs !== undefined)
-        return new Refusal('invalid-request', 'This key is revoked; create a new one.');
-      const { userName: user, name, role, groups, expiresAtMs } = old;
-      return createKey(
-        { user, name, role, groups, expiresAtMs },
-        { family: old.family, actor: actor, replaces: old.id },
-        deadline,
-      );
-    },
-    async revoke(id, actor, deadline) {
-      const old = findKey(id);
-      if (isRefusal(old)) return old;
-      const revoked = await persistRevocation(old, actor, deadline);
-      if (!revoked) return new Refusal('not-found', 'Key not found.');
-      state.putKey(revoked);
-      onChanged();
-      if (old.revokedAtMs === undefined) publishEvent('key-revoked', revoked);
-      return revoked;
-    },
-    recordUse(ids) {
-      const atMs = runtime.clock.wallMs();
-      const wanted = new Set(ids);
-      const known = state.keys.filter(({ id }) => wanted.has(id)).map(({ id }) => id);
-      if (known.length === 0) return;
-      state.keys = state.keys.map((key) => (wanted.has(key.id) ? { ...key, lastUsedAtMs: atMs } : key));
-      runtime.scope.run('record key use', async () => {
-        using deadline = runtime.deadline(LAST_USED_TIMEOUT_MS);
-        await updateLastUsed(store, known, atMs, deadline);
-      });
-    },
-  };
 }
 
 function isName(text: string): boolean {

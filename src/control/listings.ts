@@ -22,51 +22,72 @@ const KINDS = ['tools', 'prompts', 'resources', 'templates'] as const;
 /** Addresses in one event. */
 const MAX_SHOWN = 5;
 
-export interface Listings {
-  receive(listing: Listing): void;
-  /** Assigns names to the current listings, after a change of the configuration. */
-  assignNames(): void;
-}
-
-export function createListings(parts: {
+export interface ListingsParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly store: Store;
   readonly state: ControlState;
   readonly onChanged: () => void;
-}): Listings {
-  const { runtime, limits, store, state, onChanged } = parts;
-  const max = () => limits.servers;
-  const waiting = new CappedMap<string, Listing>('control.listings', max, 'drop-oldest', runtime.ceilings);
-  const unsaved = new CappedMap<string, Listing>('control.unkept', max, 'drop-oldest', runtime.ceilings);
-  let isWorking = false;
+}
 
-  async function work(): Promise<void> {
+export class Listings {
+  readonly #parts: ListingsParts;
+  readonly #waiting: CappedMap<string, Listing>;
+  readonly #unsaved: CappedMap<string, Listing>;
+  #isWorking = false;
+
+  constructor(parts: ListingsParts) {
+    const { runtime, limits } = parts;
+    this.#parts = parts;
+    const max = () => limits.servers;
+    this.#waiting = new CappedMap('control.listings', max, 'drop-oldest', runtime.ceilings);
+    this.#unsaved = new CappedMap('control.unkept', max, 'drop-oldest', runtime.ceilings);
+  }
+
+  receive(listing: Listing): void {
+    const { runtime } = this.#parts;
+    this.#waiting.set(listing.server, listing);
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    runtime.scope.run('listings', () => this.#work());
+  }
+
+  /** Assigns names to the current listings, after a change of the configuration. */
+  assignNames(): void {
+    const { state, runtime } = this.#parts;
+    const { listings, servers, names: assigned } = state;
+    const keeping = this.#applyNameChange(nameChange({ listings: [...listings.values()], servers, assigned }));
+    runtime.scope.run('store names', () => keeping);
+  }
+
+  async #work(): Promise<void> {
+    const { state, onChanged } = this.#parts;
     try {
-      while (waiting.size > 0) {
+      while (this.#waiting.size > 0) {
         const fresh: Listing[] = []; // bounded by: limits.servers
-        for (const [server, listing] of waiting.entries()) {
-          waiting.delete(server);
-          if (hasChanges(listing)) fresh.push(listing);
+        for (const [server, listing] of this.#waiting.entries()) {
+          this.#waiting.delete(server);
+          if (this.#hasChanges(listing)) fresh.push(listing);
         }
         if (fresh.length === 0) continue;
-        const change = await nameChangeWith(fresh);
+        const change = await this.#nameChangeWith(fresh);
         for (const listing of fresh) {
           state.putListing(listing);
-          unsaved.set(listing.server, listing);
+          this.#unsaved.set(listing.server, listing);
         }
-        const keeping = applyNameChange(change);
+        const keeping = this.#applyNameChange(change);
         onChanged();
-        await saveListings();
+        await this.#saveListings();
         await keeping;
       }
     } finally {
-      isWorking = false;
+      this.#isWorking = false;
     }
   }
 
   /** Returns whether a listing has new content. An unchanged one replaces the stored one in memory. */
-  function hasChanges(listing: Listing): boolean {
+  #hasChanges(listing: Listing): boolean {
+    const { state } = this.#parts;
     if (!state.servers.some(({ slug }) => slug === listing.server)) return false;
     const before = state.listings.get(listing.server);
     if (before && before.atMs > listing.atMs) return false;
@@ -79,7 +100,8 @@ export function createListings(parts: {
   }
 
   /** Computes the names that include `fresh`; starts again when the names or the configuration change meanwhile. */
-  async function nameChangeWith(fresh: readonly Listing[]): Promise<NameChange> {
+  async #nameChangeWith(fresh: readonly Listing[]): Promise<NameChange> {
+    const { state, runtime } = this.#parts;
     for (;;) {
       const { names: assigned, config, servers } = state;
       const isOver = (): boolean => state.names !== assigned || state.config !== config;
@@ -92,10 +114,10 @@ export function createListings(parts: {
   }
 
   /** Returns the next listings to store; at least one. */
-  function nextBatch(): Listing[] {
+  #nextBatch(): Listing[] {
     const listings: Listing[] = [];
     let chars = 0;
-    for (const [, listing] of unsaved.entries()) {
+    for (const [, listing] of this.#unsaved.entries()) {
       if (chars >= TRANSACTION_CHARS) break;
       listings.push(listing);
       for (const kind of KINDS) for (const { json } of listing[kind]) chars += json.length;
@@ -103,13 +125,15 @@ export function createListings(parts: {
     return listings;
   }
 
-  async function saveListings(): Promise<void> {
-    while (unsaved.size > 0) {
-      const listings = nextBatch();
+  async #saveListings(): Promise<void> {
+    const { runtime, store } = this.#parts;
+    while (this.#unsaved.size > 0) {
+      const listings = this.#nextBatch();
       using deadline = runtime.deadline(STORE_TIMEOUT_MS);
       try {
         await putListings(store, listings, deadline);
-        for (const listing of listings) if (unsaved.get(listing.server) === listing) unsaved.delete(listing.server);
+        for (const listing of listings)
+          if (this.#unsaved.get(listing.server) === listing) this.#unsaved.delete(listing.server);
       } catch (fault) {
         runtime.bus.publish({ type: 'task-faulted', task: 'store listing', fault });
         return;
@@ -118,14 +142,9 @@ export function createListings(parts: {
     }
   }
 
-  function assignNames(): void {
-    const { listings, servers, names: assigned } = state;
-    const keeping = applyNameChange(nameChange({ listings: [...listings.values()], servers, assigned }));
-    runtime.scope.run('store names', () => keeping);
-  }
-
   /** Settles when the change is stored, or could not be. */
-  async function applyNameChange(change: NameChange): Promise<void> {
+  async #applyNameChange(change: NameChange): Promise<void> {
+    const { state, runtime, store } = this.#parts;
     state.names = change.assigned;
     if (change.add.length === 0 && change.drop.length === 0) return;
     for (const [server, addresses] of shadowedAddresses(change.add)) {
@@ -139,14 +158,4 @@ export function createListings(parts: {
       runtime.bus.publish({ type: 'task-faulted', task: 'store names', fault });
     }
   }
-
-  return {
-    receive(listing) {
-      waiting.set(listing.server, listing);
-      if (isWorking) return;
-      isWorking = true;
-      runtime.scope.run('listings', work);
-    },
-    assignNames,
-  };
 }

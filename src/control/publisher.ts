@@ -18,108 +18,114 @@ import type { ControlState } from './control-state.ts';
 const PUBLISH_GAP_MS = 250;
 const STORE_TIMEOUT_MS = 5000;
 
-export interface Publisher {
-  readonly current: Snapshot | undefined;
-  /** Revision of the published keys; from the same counter as revisions of snapshots. */
-  readonly keysRevision: number;
-  /** Wall clock ms. */
-  readonly publishedAtMs: number | undefined;
-  /** Reads the revision counter. */
-  start(deadline: Deadline): Promise<void>;
-  publishNow(): void;
-  /** Publishes only the keys, immediately. */
-  publishKeys(): void;
-  publishSoon(): void;
-  /** Publishes a revision above this one when ours is lower. */
-  raiseAbove(revision: number): void;
-  stop(): void;
-}
-
-export function createPublisher(parts: {
+export interface PublisherParts {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly state: ControlState;
   /** Sends to workers. Throws when the snapshot is too large. */
   readonly send: (snapshot: Snapshot) => void;
   readonly sendKeys: (frame: KeysFrame) => void;
-}): Publisher {
-  const { runtime, store, state, send, sendKeys } = parts;
-  let revision = 0;
-  let keysRevision = 0;
-  let current: Snapshot | undefined;
-  let publishedAtMs: number | undefined;
-  let lastMs = Number.NEGATIVE_INFINITY;
-  let timer: { readonly atMs: number; readonly stop: Disposable } | undefined;
+}
 
-  function publishNow(): void {
-    timer?.stop[Symbol.dispose]();
-    timer = undefined;
-    lastMs = runtime.clock.nowMs();
-    revision += 1;
+export class Publisher {
+  readonly #parts: PublisherParts;
+  #revision = 0;
+  #keysRevision = 0;
+  #current: Snapshot | undefined;
+  #publishedAtMs: number | undefined;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #timer: { readonly atMs: number; readonly stop: Disposable } | undefined;
+
+  constructor(parts: PublisherParts) {
+    this.#parts = parts;
+  }
+
+  get current(): Snapshot | undefined {
+    return this.#current;
+  }
+
+  /** Revision of the published keys; from the same counter as revisions of snapshots. */
+  get keysRevision(): number {
+    return this.#keysRevision;
+  }
+
+  /** Wall clock ms. */
+  get publishedAtMs(): number | undefined {
+    return this.#publishedAtMs;
+  }
+
+  /** Reads the revision counter. */
+  async start(deadline: Deadline): Promise<void> {
+    const { store } = this.#parts;
+    this.#revision = await readRevision(store, deadline);
+  }
+
+  publishNow(): void {
+    const { runtime, state, send } = this.#parts;
+    this.#timer?.stop[Symbol.dispose]();
+    this.#timer = undefined;
+    this.#lastMs = runtime.clock.nowMs();
+    this.#revision += 1;
     try {
-      const snapshot = state.snapshot(revision, keysRevision);
+      const snapshot = state.snapshot(this.#revision, this.#keysRevision);
       runtime.secrets.use(secretValuesOf(snapshot.servers));
       send(snapshot);
-      current = snapshot;
-      publishedAtMs = runtime.clock.wallMs();
+      this.#current = snapshot;
+      this.#publishedAtMs = runtime.clock.wallMs();
       const { servers, keys } = snapshot;
-      runtime.bus.publish({ type: 'snapshot-published', revision, servers: servers.length, keys: keys.length });
+      runtime.bus.publish({
+        type: 'snapshot-published',
+        revision: this.#revision,
+        servers: servers.length,
+        keys: keys.length,
+      });
     } catch (fault) {
       runtime.bus.publish({ type: 'task-faulted', task: 'publish', fault });
     }
-    persistRevision(revision);
+    this.#persistRevision(this.#revision);
   }
 
-  function publishKeys(): void {
-    revision += 1;
-    keysRevision = revision;
+  /** Publishes only the keys, immediately. */
+  publishKeys(): void {
+    const { state, sendKeys, runtime } = this.#parts;
+    this.#revision += 1;
+    this.#keysRevision = this.#revision;
     try {
       const keys = state.validKeys;
-      sendKeys({ keysRevision, keys });
-      runtime.bus.publish({ type: 'keys-published', keysRevision, keys: keys.length });
+      sendKeys({ keysRevision: this.#keysRevision, keys });
+      runtime.bus.publish({ type: 'keys-published', keysRevision: this.#keysRevision, keys: keys.length });
     } catch (fault) {
       runtime.bus.publish({ type: 'task-faulted', task: 'publish keys', fault });
     }
-    persistRevision(revision);
+    this.#persistRevision(this.#revision);
   }
 
-  function persistRevision(kept: number): void {
+  publishSoon(): void {
+    const { runtime } = this.#parts;
+    const atMs = Math.max(runtime.clock.nowMs(), this.#lastMs + PUBLISH_GAP_MS);
+    if (this.#timer && this.#timer.atMs <= atMs) return;
+    this.#timer?.stop[Symbol.dispose]();
+    this.#timer = { atMs, stop: runtime.timers.after(atMs - runtime.clock.nowMs(), () => this.publishNow()) };
+  }
+
+  /** Publishes a revision above this one when ours is lower. */
+  raiseAbove(seenRevision: number): void {
+    if (seenRevision <= this.#revision) return;
+    this.#revision = seenRevision;
+    this.publishKeys();
+    this.publishNow();
+  }
+
+  stop(): void {
+    this.#timer?.stop[Symbol.dispose]();
+    this.#timer = undefined;
+  }
+
+  #persistRevision(kept: number): void {
+    const { runtime, store } = this.#parts;
     runtime.scope.run('store revision', async () => {
       using deadline = runtime.deadline(STORE_TIMEOUT_MS);
       await raiseRevision(store, kept, deadline);
     });
   }
-
-  return {
-    get current() {
-      return current;
-    },
-    get keysRevision() {
-      return keysRevision;
-    },
-    get publishedAtMs() {
-      return publishedAtMs;
-    },
-    async start(deadline) {
-      revision = await readRevision(store, deadline);
-    },
-    publishNow,
-    publishKeys,
-    publishSoon() {
-      const atMs = Math.max(runtime.clock.nowMs(), lastMs + PUBLISH_GAP_MS);
-      if (timer && timer.atMs <= atMs) return;
-      timer?.stop[Symbol.dispose]();
-      timer = { atMs, stop: runtime.timers.after(atMs - runtime.clock.nowMs(), publishNow) };
-    },
-    raiseAbove(seenRevision) {
-      if (seenRevision <= revision) return;
-      revision = seenRevision;
-      publishKeys();
-      publishNow();
-    },
-    stop() {
-      timer?.stop[Symbol.dispose]();
-      timer = undefined;
-    },
-  };
 }

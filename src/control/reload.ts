@@ -1,8 +1,7 @@
 /**
  * Applies a changed configuration at run time. `config-watcher.ts` watches the file.
- * Guarantees: a file with any error changes nothing, and all its errors are reported; a valid one is published as a
- * whole; reloads requested while one runs follow it in order; content that has been seen is not applied twice; a file
- * with the same meaning is not published again.
+ * Guarantees: a file with any error changes nothing, and all its errors are reported; a valid one is published as a whole; reloads requested while
+ * one runs follow it in order; content that has been seen is not applied twice; a file with the same meaning is not published again.
  */
 import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -33,20 +32,7 @@ export interface ReloadStatus {
   readonly refused: { readonly atMs: number; readonly errors: readonly string[] } | undefined;
 }
 
-export interface Reload {
-  readonly status: ReloadStatus;
-  /** Applies the configuration of the start to the state. Throws `store-failed`. */
-  initialize(deadline: Deadline): Promise<void>;
-  /**
-   * Reads and applies the configuration, and makes workers read all lists again. A `config-invalid` refusal has
-   * `errors` in `detail.operator`.
-   */
-  reloadNow(deadline: Deadline): Promise<Outcome<Reloaded>>;
-  /** Reads the configuration and applies it if its content is new; otherwise returns undefined. */
-  reloadIfChanged(deadline: Deadline): Promise<Outcome<Reloaded> | undefined>;
-}
-
-export function createReload(parts: {
+export interface ReloadParts {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly state: ControlState;
@@ -57,25 +43,66 @@ export function createReload(parts: {
   readonly digest: string | undefined;
   /** Makes workers read the lists of their servers again. */
   readonly relist: () => void;
-}): Reload {
-  const { runtime, store, state, publisher, listings, load, relist } = parts;
-  let lastDigest = parts.digest;
-  let status: ReloadStatus = {
-    file: configName(state.config),
-    appliedAtMs: runtime.clock.wallMs(),
-    refused: undefined,
-  };
-  let last: Promise<unknown> = Promise.resolve();
+}
 
-  async function assignSlugs(config: Config, deadline: Deadline): Promise<void> {
+export class Reload {
+  readonly #parts: ReloadParts;
+  #lastDigest: string | undefined;
+  #status: ReloadStatus;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: ReloadParts) {
+    const { state, runtime } = parts;
+    this.#parts = parts;
+    this.#lastDigest = parts.digest;
+    this.#status = {
+      file: configName(state.config),
+      appliedAtMs: runtime.clock.wallMs(),
+      refused: undefined,
+    };
+  }
+
+  get status(): ReloadStatus {
+    return this.#status;
+  }
+
+  /** Applies the configuration of the start to the state. Throws `store-failed`. */
+  async initialize(deadline: Deadline): Promise<void> {
+    const { state, listings } = this.#parts;
+    await this.#assignSlugs(state.config, deadline);
+    listings.assignNames();
+  }
+
+  /** Reads and applies the configuration, and makes workers read all lists again. A `config-invalid` refusal has `errors` in `detail.operator`. */
+  reloadNow(deadline: Deadline): Promise<Outcome<Reloaded>> {
+    const { load, relist } = this.#parts;
+    return this.#enqueue(async () => {
+      const applied = await this.#apply(await load(deadline), deadline);
+      if (!isRefusal(applied)) relist();
+      return applied;
+    }, deadline);
+  }
+
+  /** Reads the configuration and applies it if its content is new; otherwise returns undefined. */
+  reloadIfChanged(deadline: Deadline): Promise<Outcome<Reloaded> | undefined> {
+    const { load } = this.#parts;
+    return this.#enqueue(async () => {
+      const loaded = await load(deadline);
+      return loaded.digest === this.#lastDigest ? undefined : this.#apply(loaded, deadline);
+    }, deadline);
+  }
+
+  async #assignSlugs(config: Config, deadline: Deadline): Promise<void> {
+    const { state, store } = this.#parts;
     const added = newSlugs(config, state.slugs);
     if (added.length === 0) return;
     await addSlugs(store, added, deadline);
     state.slugs = [...state.slugs, ...added];
   }
 
-  function refuse(file: string, errors: readonly string[]): Refusal {
-    status = { ...status, refused: { atMs: runtime.clock.wallMs(), errors } };
+  #refuse(file: string, errors: readonly string[]): Refusal {
+    const { runtime } = this.#parts;
+    this.#status = { ...this.#status, refused: { atMs: runtime.clock.wallMs(), errors } };
     runtime.bus.publish({ type: 'config-refused', file, errors });
     return new Refusal(
       'config-invalid',
@@ -86,14 +113,15 @@ export function createReload(parts: {
     );
   }
 
-  async function apply({ config, problems, file, digest }: Loaded, deadline: Deadline): Promise<Outcome<Reloaded>> {
+  async #apply({ config, problems, file, digest }: Loaded, deadline: Deadline): Promise<Outcome<Reloaded>> {
+    const { state, listings, publisher, runtime } = this.#parts;
     // Without a file there are no servers: correct for a first start, probably a mistake for a reload.
     const isLost = config !== undefined && config.file === undefined && state.config.file !== undefined;
     if (!config || isLost) {
-      lastDigest = digest;
-      return refuse(file ?? configName(state.config), errorLines(problems, isLost));
+      this.#lastDigest = digest;
+      return this.#refuse(file ?? configName(state.config), errorLines(problems, isLost));
     }
-    await assignSlugs(config, deadline);
+    await this.#assignSlugs(config, deadline);
     const difference = serverDifference(state.config, config);
     const isVisible = isVisibleChange(state.config, config);
     state.config = config;
@@ -101,50 +129,28 @@ export function createReload(parts: {
       listings.assignNames();
       publisher.publishNow();
     }
-    lastDigest = digest;
-    status = { file: configName(config), appliedAtMs: runtime.clock.wallMs(), refused: undefined };
+    this.#lastDigest = digest;
+    this.#status = { file: configName(config), appliedAtMs: runtime.clock.wallMs(), refused: undefined };
     const revision = publisher.current?.revision ?? 0;
     const servers = config.servers.length;
-    runtime.bus.publish({ type: 'config-applied', file: status.file, servers, revision });
-    return { file: status.file, revision, servers, ...difference };
+    runtime.bus.publish({ type: 'config-applied', file: this.#status.file, servers, revision });
+    return { file: this.#status.file, revision, servers, ...difference };
   }
 
   /** Runs `work` after all work requested before. */
-  function enqueue<T>(work: () => Promise<T>, deadline: Deadline): Promise<T> {
-    const turn = last.then(work);
-    last = turn.catch(() => {});
+  #enqueue<T>(work: () => Promise<T>, deadline: Deadline): Promise<T> {
+    const { runtime } = this.#parts;
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
     return runtime.waits.for(turn, { label: 'config-read', owner: 'reload', deadline });
   }
-
-  return {
-    get status() {
-      return status;
-    },
-    async initialize(deadline) {
-      await assignSlugs(state.config, deadline);
-      listings.assignNames();
-    },
-    reloadNow: (deadline) =>
-      enqueue(async () => {
-        const applied = await apply(await load(deadline), deadline);
-        if (!isRefusal(applied)) relist();
-        return applied;
-      }, deadline),
-    reloadIfChanged: (deadline) =>
-      enqueue(async () => {
-        const loaded = await load(deadline);
-        return loaded.digest === lastDigest ? undefined : apply(loaded, deadline);
-      }, deadline),
-  };
 }
 
 function configName(config: Config): string {
   return config.file ?? '(no file)';
 }
 
-/**
- * Returns one line for each error: `file:line:column path: message (expected …)`. They contain no values of secrets.
- */
+/** Returns one line for each error: `file:line:column path: message (expected …)`. They contain no values of secrets. */
 function errorLines(problems: readonly ConfigProblem[], includesWarnings = false): string[] {
   return problems
     .filter(({ severity }) => severity === 'error' || includesWarnings)

@@ -8,7 +8,7 @@ import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../config/limits.ts';
 import type { SessionRecord } from '../store/session-records.ts';
 import { openStore, STORE_FILE } from '../store/store.ts';
-import { createSessionRecords } from './session-records.ts';
+import { SessionRecords } from './session-records.ts';
 
 async function rig(t: TestContext, more: { dir?: string; limits?: Record<string, number> } = {}) {
   const frozen = frozenRuntime();
@@ -17,7 +17,7 @@ async function rig(t: TestContext, more: { dir?: string; limits?: Record<string,
   const limits = limitsFrom(more.limits ?? {});
   const store = await openStore({ runtime, limits, dir }, runtime.deadline(5000));
   const sent: SessionRecord[] = [];
-  const records = createSessionRecords({ runtime, limits, store, send: (list) => void sent.push(...list) });
+  const records = new SessionRecords({ runtime, limits, store, send: (list) => void sent.push(...list) });
   const started = performance.now();
   await records.start(runtime.deadline(5000));
   const startMs = performance.now() - started;

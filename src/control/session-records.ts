@@ -28,69 +28,110 @@ const BATCH_BYTES = 1024 * 1024;
 /** Preferences without subscriptions are shorter. */
 const LEVEL_BYTES = 256;
 
-export interface SessionRecords {
-  start(deadline: Deadline): Promise<void>;
-  add(record: SessionRecord): void;
-  /** Records for a worker that has just connected. */
-  all(): readonly SessionRecord[];
-  stop(): void;
-}
-
-export function createSessionRecords(parts: {
+export interface SessionRecordsParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly store: Store;
   readonly send: (records: readonly SessionRecord[]) => void;
-}): SessionRecords {
-  const { runtime, limits, store, send } = parts;
-  const { ceilings } = runtime;
-  const bounds = { max: () => limits.tombstones, share: () => limits.tombstonesPerKey };
-  const bytes = new FairCount(
-    'control.mark-bytes',
-    () => limits.preferencesBytes,
-    () => limits.preferencesBytesPerKey,
-    'refuse',
-    ceilings,
-  );
-  const evicts = 'evict-greediest';
-  const stored = new FairMap<string, SessionRecord>('control.session-marks', bounds, evicts, ceilings, evicted);
-  const pending = new FairMap<string, SessionRecord>('control.marks-unkept', bounds, evicts, ceilings);
-  /** Evicted from memory, but still in the table. */
-  const stale = new Set<string>(); // bounded by: stored records; `save` deletes them all
-  let timer: Disposable | undefined;
-  let sweep: Disposable | undefined;
-  let isSaving = false;
+}
 
-  function evicted(id: string, record: SessionRecord): void {
-    bytes.give(owner(record), chargedBytes(record));
-    stale.add(id);
+export class SessionRecords {
+  readonly #parts: SessionRecordsParts;
+  readonly #bytes: FairCount;
+  readonly #stored: FairMap<string, SessionRecord>;
+  readonly #pending: FairMap<string, SessionRecord>;
+  /** Evicted from memory, but still in the table. */
+  readonly #stale = new Set<string>(); // bounded by: stored records; `save` deletes them all
+  #timer: Disposable | undefined;
+  #sweep: Disposable | undefined;
+  #isSaving = false;
+
+  constructor(parts: SessionRecordsParts) {
+    const { limits } = parts;
+    const { ceilings } = parts.runtime;
+    this.#parts = parts;
+    const bounds = { max: () => limits.tombstones, share: () => limits.tombstonesPerKey };
+    this.#bytes = new FairCount(
+      'control.mark-bytes',
+      () => limits.preferencesBytes,
+      () => limits.preferencesBytesPerKey,
+      'refuse',
+      ceilings,
+    );
+    this.#stored = new FairMap('control.session-marks', bounds, 'evict-greediest', ceilings, (id, record) =>
+      this.#evicted(id, record),
+    );
+    this.#pending = new FairMap('control.marks-unkept', bounds, 'evict-greediest', ceilings);
+  }
+
+  async start(deadline: Deadline): Promise<void> {
+    const { runtime, limits, store } = this.#parts;
+    const sinceMs = runtime.clock.wallMs() - limits.sessionMs;
+    const recordBytes = limits.sessionPreferencesBytes;
+    const dropped = await dropOversizedSessionRecords(store, recordBytes, deadline);
+    if (dropped > 0) {
+      const fault = `${dropped} session records of more than ${recordBytes} bytes were deleted from the store`;
+      runtime.bus.publish({ type: 'task-faulted', task: 'load session records', fault });
+    }
+    const range = { sinceMs, max: limits.tombstones, recordBytes, allBytes: limits.preferencesBytes };
+    const rows = await listSessionRecords(store, range, deadline);
+    for (const record of rows.reverse()) this.#admit(record);
+    this.#sweep = runtime.timers.every(SWEEP_EVERY_MS, () => this.#dropExpired(), 0.1);
+  }
+
+  add(record: SessionRecord): void {
+    const { limits, runtime, send } = this.#parts;
+    if (textBytes(record) > limits.sessionPreferencesBytes) {
+      const fault = `a session record of ${textBytes(record)} bytes was dropped; sessionPreferencesBytes allows ${limits.sessionPreferencesBytes}`;
+      return runtime.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
+    }
+    const known = this.#pending.get(record.id) ?? this.#stored.get(record.id);
+    if (known && supersedes(known, record)) return send([this.#stored.get(record.id) ?? known]);
+    this.#pending.set(owner(record), record.id, record);
+    this.#schedule(BATCH_DELAY_MS);
+  }
+
+  /** Records for a worker that has just connected. */
+  all(): readonly SessionRecord[] {
+    return [...this.#stored.values()];
+  }
+
+  stop(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#sweep?.[Symbol.dispose]();
+  }
+
+  #evicted(id: string, record: SessionRecord): void {
+    this.#bytes.give(owner(record), chargedBytes(record));
+    this.#stale.add(id);
   }
 
   /** Keeps a record in memory. Returns false when its key has used up its bytes. */
-  function admit(record: SessionRecord): boolean {
-    const before = stored.get(record.id);
-    if (before) bytes.give(owner(before), chargedBytes(before));
+  #admit(record: SessionRecord): boolean {
+    const before = this.#stored.get(record.id);
+    if (before) this.#bytes.give(owner(before), chargedBytes(before));
     const size = chargedBytes(record);
-    const fits = size === 0 || bytes.take(owner(record), size) === 'taken';
-    if (fits) stored.set(owner(record), record.id, record);
-    else if (before) stored.delete(record.id);
-    if (fits) stale.delete(record.id);
-    else stale.add(record.id);
+    const fits = size === 0 || this.#bytes.take(owner(record), size) === 'taken';
+    if (fits) this.#stored.set(owner(record), record.id, record);
+    else if (before) this.#stored.delete(record.id);
+    if (fits) this.#stale.delete(record.id);
+    else this.#stale.add(record.id);
     return fits;
   }
 
-  function schedule(ms: number): void {
-    timer ??= runtime.timers.after(ms, () => {
-      timer = undefined;
-      if (!isSaving) runtime.scope.run('store session records', save);
+  #schedule(ms: number): void {
+    const { runtime } = this.#parts;
+    this.#timer ??= runtime.timers.after(ms, () => {
+      this.#timer = undefined;
+      if (!this.#isSaving) runtime.scope.run('store session records', () => this.#save());
     });
   }
 
   /** Returns the oldest pending records, limited by number and bytes; at least one. */
-  function nextBatch(): SessionRecord[] {
+  #nextBatch(): SessionRecord[] {
     const batch: SessionRecord[] = []; // bounded by: BATCH_ROWS
     let size = 0;
-    for (const record of pending.values()) {
+    for (const record of this.#pending.values()) {
       size += chargedBytes(record);
       if (batch.length >= BATCH_ROWS || (batch.length > 0 && size > BATCH_BYTES)) break;
       batch.push(record);
@@ -98,69 +139,40 @@ export function createSessionRecords(parts: {
     return batch;
   }
 
-  async function save(): Promise<void> {
-    isSaving = true;
-    const batch = nextBatch();
-    for (const record of batch) admit(record);
-    const dropped = [...stale];
+  async #save(): Promise<void> {
+    const { runtime, store, send } = this.#parts;
+    this.#isSaving = true;
+    const batch = this.#nextBatch();
+    for (const record of batch) this.#admit(record);
+    const dropped = [...this.#stale];
     using deadline = runtime.deadline(STORE_TIMEOUT_MS);
     let restMs = BATCH_DELAY_MS;
     try {
-      const fitting = batch.filter(({ id }) => !stale.has(id));
+      const fitting = batch.filter(({ id }) => !this.#stale.has(id));
       await addSessionRecords(store, fitting, deadline, dropped);
-      for (const id of dropped) stale.delete(id);
+      for (const id of dropped) this.#stale.delete(id);
       // A newer record may have arrived meanwhile.
-      for (const record of batch) if (pending.get(record.id) === record) pending.delete(record.id);
+      for (const record of batch) if (this.#pending.get(record.id) === record) this.#pending.delete(record.id);
     } catch (fault) {
       restMs = RETRY_MS;
       runtime.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
     } finally {
-      isSaving = false;
+      this.#isSaving = false;
     }
     send(batch);
-    if (pending.size > 0) schedule(restMs);
+    if (this.#pending.size > 0) this.#schedule(restMs);
   }
 
-  function dropExpired(): void {
+  #dropExpired(): void {
+    const { runtime, limits, store } = this.#parts;
     const beforeMs = runtime.clock.wallMs() - limits.sessionMs;
-    for (const [id, record] of [...stored.entries()])
-      if (record.atMs < beforeMs && stored.delete(id)) bytes.give(owner(record), chargedBytes(record));
+    for (const [id, record] of [...this.#stored.entries()])
+      if (record.atMs < beforeMs && this.#stored.delete(id)) this.#bytes.give(owner(record), chargedBytes(record));
     runtime.scope.run('delete expired session records', async () => {
       using deadline = runtime.deadline(STORE_TIMEOUT_MS);
       await dropExpiredSessionRecords(store, beforeMs, deadline);
     });
   }
-
-  return {
-    async start(deadline) {
-      const sinceMs = runtime.clock.wallMs() - limits.sessionMs;
-      const recordBytes = limits.sessionPreferencesBytes;
-      const dropped = await dropOversizedSessionRecords(store, recordBytes, deadline);
-      if (dropped > 0) {
-        const fault = `${dropped} session records of more than ${recordBytes} bytes were deleted from the store`;
-        runtime.bus.publish({ type: 'task-faulted', task: 'load session records', fault });
-      }
-      const range = { sinceMs, max: limits.tombstones, recordBytes, allBytes: limits.preferencesBytes };
-      const rows = await listSessionRecords(store, range, deadline);
-      for (const record of rows.reverse()) admit(record);
-      sweep = runtime.timers.every(SWEEP_EVERY_MS, dropExpired, 0.1);
-    },
-    add(record) {
-      if (textBytes(record) > limits.sessionPreferencesBytes) {
-        const fault = `a session record of ${textBytes(record)} bytes was dropped; sessionPreferencesBytes allows ${limits.sessionPreferencesBytes}`;
-        return runtime.bus.publish({ type: 'task-faulted', task: 'store session records', fault });
-      }
-      const known = pending.get(record.id) ?? stored.get(record.id);
-      if (known && supersedes(known, record)) return send([stored.get(record.id) ?? known]);
-      pending.set(owner(record), record.id, record);
-      schedule(BATCH_DELAY_MS);
-    },
-    all: () => [...stored.values()],
-    stop() {
-      timer?.[Symbol.dispose]();
-      sweep?.[Symbol.dispose]();
-    },
-  };
 }
 
 function owner({ owner = '' }: SessionRecord): string {

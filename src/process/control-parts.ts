@@ -17,7 +17,7 @@ import { type Limits, withFormerNames } from '../config/limits.ts';
 import { type Config, findConfigFile, type LoadOptions, loadConfig } from '../config/load.ts';
 import { dataDirFrom, relaySocketPath, runDirFor, socketPath } from '../config/paths.ts';
 import { createConfigWatcher } from '../control/config-watcher.ts';
-import { createControl } from '../control/control.ts';
+import { Control } from '../control/control.ts';
 import { ensureFirstKey } from '../control/first-key.ts';
 import { HubError } from '../model/errors.ts';
 import { type Heartbeat, KEYS_SOCKET, PROCESS_ENV, WORKERS_SOCKET } from '../model/supervisor-messages.ts';
@@ -76,7 +76,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   // Services stop in reverse order: modules may still write, then the store closes.
   running.push(serviceOf('store', (until) => store.close(until)));
   running.push(serviceOf('background', async (until) => void (await runtime.scope.close(until))));
-  const control = createControl({
+  const control = new Control({
     runtime,
     limits,
     store,
@@ -151,7 +151,7 @@ function adminOf(parts: {
   readonly limits: Limits;
   readonly port: number;
   readonly store: Store;
-  readonly control: ReturnType<typeof createControl>;
+  readonly control: Control;
   readonly places: Places;
   readonly workerToken: () => string | undefined;
 }): Service {
