@@ -195,7 +195,7 @@ test('stores the lists of 100 servers that arrive together in at most five trans
   const mcpServers = Object.fromEntries(names.map((name) => [name, { url: `http://127.0.0.1:1/${name}` }]));
   const { control, settle, store, soon } = await bench(t, { config: { mcpServers } });
   let transactions = 0;
-  const { run } = store;
+  const run = store.run.bind(store);
   t.mock.method(store, 'run', (...args: Parameters<typeof run>) => {
     transactions += 1;
     return run(...args);

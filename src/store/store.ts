@@ -1,7 +1,7 @@
 /**
  * The store of the control process: SQLite in `mcphub.db` of the data directory. The files beside it access the tables.
- * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request
- * is on disk; every failure of disk or file is a `HubError('store-failed')` for the caller and nothing else.
+ * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request is on disk; every failure
+ * of disk or file is a `HubError('store-failed')` for the caller and nothing else.
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -27,23 +27,6 @@ export type Db = Kysely<Tables> | Transaction<Tables>;
 /** Yields to the event loop between two parts of long work; other requests wait until the work is finished. */
 export type Turn = () => Promise<void>;
 
-export interface Store {
-  /** Path of the database file. */
-  readonly path: string;
-  readonly version: number;
-  /** The last failure, until a request succeeds. */
-  readonly failing: HubError | undefined;
-  /**
-   * Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded
-   * or wait-expired.
-   */
-  run<T>(what: string, work: (db: Db, turn: Turn) => Promise<T>, deadline: Deadline): Promise<T>;
-  /** Migrates forward or back to a version, after making a copy. */
-  migrateTo(version: number, deadline: Deadline): Promise<void>;
-  /** Closes after all earlier requests. Never rejects. */
-  close(deadline: Deadline): Promise<void>;
-}
-
 export interface StoreOptions {
   readonly runtime: Runtime;
   readonly limits: Limits;
@@ -54,8 +37,8 @@ export interface StoreOptions {
 }
 
 /**
- * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a
- * newer program: only that program can open it).
+ * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a newer program: only
+ * that program can open it).
  */
 export async function openStore(options: StoreOptions, deadline: Deadline): Promise<Store> {
   const { runtime, dir, migrations = MIGRATIONS } = options;
@@ -75,116 +58,135 @@ export async function openStore(options: StoreOptions, deadline: Deadline): Prom
     if (migrated.from !== migrated.to) {
       runtime.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
     }
-    return createStore(database, { ...options, migrations, path });
+    return new Store({ database, runtime, limits: options.limits, path, migrations });
   } catch (fault) {
     throw toStoreError('open', fault);
   }
 }
 
-function createStore(
-  database: DatabaseSync,
-  options: StoreOptions & { readonly migrations: readonly Migration[]; readonly path: string },
-): Store {
-  const { runtime, limits, path, migrations } = options;
-  const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: kyselyDatabase(database) }) });
-  const requests = new CappedCount('store.requests', MAX_REQUESTS, 'refuse', runtime.ceilings);
-  /** Transactions since the last checkpoint. */
-  let transactions = 0;
-  /** Whether the last transaction was long. */
-  let isLong = false;
-  const turn = (): Promise<void> => {
-    isLong = true;
-    return takeTurn(runtime, 'store');
-  };
-  let last: Promise<unknown> = Promise.resolve();
-  let failing: HubError | undefined;
-  let closed = false;
+interface OpenedStore {
+  readonly database: DatabaseSync;
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly path: string;
+  readonly migrations: readonly Migration[];
+}
 
-  /** Queues requests: SQLite has one connection and one transaction at a time. */
-  function enqueue<T>(work: () => Promise<T>): Promise<T> {
-    if (closed) return Promise.reject(new HubError('store-failed', { message: 'the store is closed' }));
-    if (!requests.take())
-      return Promise.reject(new HubError('overloaded', { message: 'the store has too many requests' }));
-    const result = last.then(work).finally(() => requests.give());
-    last = result.catch(() => {});
+export class Store {
+  /** Path of the database file. */
+  readonly path: string;
+  readonly #opened: OpenedStore;
+  readonly #db: Kysely<Tables>;
+  readonly #requests: CappedCount;
+  /** Transactions since the last checkpoint. */
+  #transactions = 0;
+  /** Whether the last transaction was long. */
+  #isLong = false;
+  #last: Promise<unknown> = Promise.resolve();
+  #failing: HubError | undefined;
+  #isClosed = false;
+
+  constructor(opened: OpenedStore) {
+    const { database, runtime, path } = opened;
+    this.path = path;
+    this.#opened = opened;
+    this.#db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: kyselyDatabase(database) }) });
+    this.#requests = new CappedCount('store.requests', MAX_REQUESTS, 'refuse', runtime.ceilings);
+  }
+
+  get version(): number {
+    return this.#isClosed ? 0 : versionOf(this.#opened.database);
+  }
+
+  /** The last failure, until a request succeeds. */
+  get failing(): HubError | undefined {
+    return this.#failing;
+  }
+
+  /** Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded or wait-expired. */
+  async run<T>(what: string, work: (db: Db, turn: Turn) => Promise<T>, deadline: Deadline): Promise<T> {
+    const transact = () => this.#db.transaction().execute((transaction) => work(transaction, this.#turn));
+    const result = await this.#request(what, transact, deadline);
+    this.#last = this.#last.then(() => this.#checkpointIfDue());
     return result;
   }
 
-  /** Checkpoints after long work or many transactions, in a separate turn: each takes 8 ms for 4 MB (measured). */
-  async function checkpointIfDue(): Promise<void> {
-    transactions += 1;
-    if (!isLong && transactions < CHECKPOINT_TRANSACTIONS) return;
-    isLong = false;
-    transactions = 0;
-    await takeTurn(runtime, 'store');
-    try {
-      if (!closed) checkpoint(database);
-    } catch {
-      // No data is lost; a failing disk fails the next transaction, which is reported.
-    }
+  /** Migrates forward or back to a version, after making a copy. */
+  async migrateTo(version: number, deadline: Deadline): Promise<void> {
+    const { database, runtime, path, migrations } = this.#opened;
+    const work = () => migrate(database, { path, migrations, target: version });
+    const { from, to, backup } = await this.#request('migrate', work, deadline);
+    runtime.bus.publish({ type: 'store-migrated', from, to, backup });
   }
 
-  async function request<T>(what: string, work: () => Promise<T>, deadline: Deadline): Promise<T> {
+  /** Closes after all earlier requests. Never rejects. */
+  async close(deadline: Deadline): Promise<void> {
+    if (this.#isClosed) return;
+    const { database, runtime } = this.#opened;
+    try {
+      await runtime.waits.for(this.#last, { label: 'store', owner: 'close', deadline });
+    } catch {
+      // Closing during a request only rolls it back.
+    }
+    this.#isClosed = true;
+    try {
+      database.close();
+    } catch {
+      // A failing disk has failed before; acknowledged writes are in the file or its WAL.
+    }
+    this.#requests[Symbol.dispose]();
+  }
+
+  readonly #turn: Turn = () => {
+    this.#isLong = true;
+    return takeTurn(this.#opened.runtime, 'store');
+  };
+
+  async #request<T>(what: string, work: () => Promise<T>, deadline: Deadline): Promise<T> {
+    const { database, runtime, limits } = this.#opened;
     using share = deadline.sooner(limits.storeMs);
     try {
       // Do not start a request whose caller has given up: it would be acknowledged to nobody.
-      const turn = enqueue(() => {
+      const turn = this.#enqueue(() => {
         if (share.ended !== undefined) throw new HubError('wait-expired', { message: `store: ${what}` });
         // A full disk can fail the rollback too: roll back here, so that nothing of that request leaks into this one.
         if (database.isTransaction) database.exec('rollback');
         return work();
       });
       const result = await runtime.waits.for(turn, { label: 'store', owner: what, deadline: share });
-      failing = undefined;
+      this.#failing = undefined;
       return result;
     } catch (fault) {
       const known = toStoreError(what, fault);
-      if (known.code === 'store-failed') failing = known;
+      if (known.code === 'store-failed') this.#failing = known;
       throw known;
     }
   }
 
-  return {
-    path,
-    get version() {
-      return closed ? 0 : versionOf(database);
-    },
-    get failing() {
-      return failing;
-    },
-    async run(what, work, deadline) {
-      const result = await request(
-        what,
-        () => db.transaction().execute((transaction) => work(transaction, turn)),
-        deadline,
-      );
-      last = last.then(checkpointIfDue);
-      return result;
-    },
-    async migrateTo(version, deadline) {
-      const migrated = await request(
-        'migrate',
-        () => migrate(database, { path, migrations, target: version }),
-        deadline,
-      );
-      runtime.bus.publish({ type: 'store-migrated', from: migrated.from, to: migrated.to, backup: migrated.backup });
-    },
-    async close(deadline) {
-      if (closed) return;
-      try {
-        await runtime.waits.for(last, { label: 'store', owner: 'close', deadline });
-      } catch {
-        // Closing during a request only rolls it back.
-      }
-      closed = true;
-      try {
-        database.close();
-      } catch {
-        // A failing disk has failed before; acknowledged writes are in the file or its WAL.
-      }
-      requests[Symbol.dispose]();
-    },
-  };
+  /** Queues requests: SQLite has one connection and one transaction at a time. */
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new HubError('store-failed', { message: 'the store is closed' }));
+    if (!this.#requests.take())
+      return Promise.reject(new HubError('overloaded', { message: 'the store has too many requests' }));
+    const result = this.#last.then(work).finally(() => this.#requests.give());
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  /** Checkpoints after long work or many transactions, in a separate turn: a commit and a checkpoint of 4 MB take 8 ms each (measured). */
+  async #checkpointIfDue(): Promise<void> {
+    this.#transactions += 1;
+    if (!this.#isLong && this.#transactions < CHECKPOINT_TRANSACTIONS) return;
+    this.#isLong = false;
+    this.#transactions = 0;
+    const { database, runtime } = this.#opened;
+    await takeTurn(runtime, 'store');
+    try {
+      if (!this.#isClosed) checkpoint(database);
+    } catch {
+      // No data is lost; a failing disk fails the next transaction, which is reported.
+    }
+  }
 }
 
 function toStoreError(what: string, fault: unknown): HubError {
