@@ -40,39 +40,72 @@ export interface AdminParts {
   readonly beat: (connections: number) => Heartbeat;
 }
 
-export function createAdmin(parts: AdminParts): Service {
-  const { runtime, limits, sockets, routes, sources } = parts;
-  const most = () => limits.adminConnections;
-  const open: Readonly<Record<Side, CappedCount>> = {
-    operator: new CappedCount('admin.connections', most, 'disconnect', runtime.ceilings),
-    workers: new CappedCount('admin.worker-connections', most, 'disconnect', runtime.ceilings),
-  };
-  const beats = new CappedCount('admin.beats', BEATS, 'refuse', runtime.ceilings);
-  let servers: Server[] = []; // bounded by: the two sockets
+export class AdminServer implements Service {
+  readonly name = 'admin';
+  readonly #parts: AdminParts;
+  readonly #open: Readonly<Record<Side, CappedCount>>;
+  readonly #beats: CappedCount;
+  #servers: Server[] = []; // bounded by: the two sockets
 
-  function streamBeats(response: ServerResponse): void {
-    if (!beats.take()) return refuse(response, new Refusal('overloaded'));
+  constructor(parts: AdminParts) {
+    const { runtime, limits } = parts;
+    this.#parts = parts;
+    const most = () => limits.adminConnections;
+    this.#open = {
+      operator: new CappedCount('admin.connections', most, 'disconnect', runtime.ceilings),
+      workers: new CappedCount('admin.worker-connections', most, 'disconnect', runtime.ceilings),
+    };
+    this.#beats = new CappedCount('admin.beats', BEATS, 'refuse', runtime.ceilings);
+  }
+
+  async start(deadline: Deadline): Promise<void> {
+    const { sockets, runtime } = this.#parts;
+    if (this.#servers.length > 0) return;
+    const next: Server[] = []; // bounded by: the two sockets
+    for (const side of ['workers', 'operator'] as const) {
+      const server = this.#createServer(side);
+      const listening = listenOn(server, sockets[side]);
+      await runtime.waits.for(listening, { label: 'service-start', owner: `admin ${side}`, deadline });
+      next.push(server);
+    }
+    this.#servers = next;
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
+    const stopping = this.#servers;
+    this.#servers = [];
+    // The supervisor's heartbeat request does not end by itself; other requests had their time before.
+    for (const server of stopping) server.closeAllConnections();
+    await Promise.all(stopping.map((server) => closeServer(server, { runtime, owner: 'admin' }, deadline)));
+  }
+
+  #streamBeats(response: ServerResponse): void {
+    const { runtime } = this.#parts;
+    if (!this.#beats.take()) return refuse(response, new Refusal('overloaded'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     const write = () => {
       // A supervisor that does not read gets the next heartbeat when it does.
       if (!response.writableNeedDrain)
-        response.write(`${JSON.stringify(parts.beat(open.operator.size + open.workers.size))}\n`);
+        response.write(`${JSON.stringify(this.#parts.beat(this.#open.operator.size + this.#open.workers.size))}\n`);
     };
     write();
     const timer = runtime.timers.every(BEAT_EVERY_MS, write);
     response.on('close', () => {
       timer[Symbol.dispose]();
-      beats.give();
+      this.#beats.give();
     });
   }
 
-  function page(response: ServerResponse): void {
+  #page(response: ServerResponse): void {
+    const { sources } = this.#parts;
     const html = pageFrom(statusFrom(sources));
     response.writeHead(200, { ...PAGE_HEADERS, 'content-length': Buffer.byteLength(html) });
     response.end(html);
   }
 
-  async function api(request: IncomingMessage, asked: Omit<Asked, 'body'>, response: ServerResponse): Promise<void> {
+  async #api(request: IncomingMessage, asked: Omit<Asked, 'body'>, response: ServerResponse): Promise<void> {
+    const { runtime, limits, routes } = this.#parts;
     using deadline = runtime.deadline(limits.forwardMs);
     response.on('close', () => {
       if (!response.writableFinished) deadline.end('client-gone');
@@ -88,46 +121,52 @@ export function createAdmin(parts: AdminParts): Service {
     }
   }
 
-  function apiFor(who: string, request: IncomingMessage, response: ServerResponse, path: string): void {
+  #apiFor(who: string, request: IncomingMessage, response: ServerResponse, path: string): void {
+    const { runtime } = this.#parts;
     const asked = { method: request.method ?? 'GET', path, who };
-    runtime.scope.run('admin request', () => api(request, asked, response));
+    runtime.scope.run('admin request', () => this.#api(request, asked, response));
   }
 
-  function refuseCaller(socket: Side, refusal: Refusal, response: ServerResponse): void {
+  #refuseCaller(socket: Side, refusal: Refusal, response: ServerResponse): void {
+    const { sources, runtime } = this.#parts;
     sources.arrivals.refused += 1;
     runtime.bus.publish({ type: 'api-refused', socket, reason: refusal.code });
     refuse(response, refusal);
   }
 
-  function serveWorker(request: IncomingMessage, response: ServerResponse, path: string): void {
+  #serveWorker(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const { sources, runtime, workerToken } = this.#parts;
     const who = workerCaller(request, {
-      token: parts.workerToken,
+      token: workerToken,
       keys: () => sources.control.keys.list(),
       wallMs: () => runtime.clock.wallMs(),
     });
-    if (isRefusal(who)) return refuseCaller('workers', who, response);
+    if (isRefusal(who)) return this.#refuseCaller('workers', who, response);
     sources.arrivals.workers += 1;
-    apiFor(who, request, response, path);
+    this.#apiFor(who, request, response, path);
   }
 
-  function serveOperator(request: IncomingMessage, response: ServerResponse, path: string): void {
+  #serveOperator(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const { sources } = this.#parts;
     if (claimsWorker(request))
-      return refuseCaller('operator', new Refusal('forbidden', 'This socket is for the operator.'), response);
-    if (path === '/') return page(response);
-    if (path === '/beat') return streamBeats(response);
+      return this.#refuseCaller('operator', new Refusal('forbidden', 'This socket is for the operator.'), response);
+    if (path === '/') return this.#page(response);
+    if (path === '/beat') return this.#streamBeats(response);
     if (path === '/probe' || path === '/livez') {
       const body: LiveAnswer = { status: 'ok', role: 'control', pid: process.pid };
       return send(response, 200, body);
     }
     sources.arrivals.operator += 1;
-    apiFor('local', request, response, path);
+    this.#apiFor('local', request, response, path);
   }
 
-  function made(side: Side): Server {
-    const serve = side === 'operator' ? serveOperator : serveWorker;
+  #createServer(side: Side): Server {
+    const { runtime, limits } = this.#parts;
     const http = createServer((ask, answer) => {
+      const path = (ask.url ?? '/').replace(/[?#].*$/s, '');
       try {
-        serve(ask, answer, (ask.url ?? '/').replace(/[?#].*$/s, ''));
+        if (side === 'operator') this.#serveOperator(ask, answer, path);
+        else this.#serveWorker(ask, answer, path);
       } catch (fault) {
         runtime.bus.publish({ type: 'task-faulted', task: 'admin request', fault });
         refuse(answer, new Refusal('internal'));
@@ -137,34 +176,12 @@ export function createAdmin(parts: AdminParts): Service {
     const forwardMs = { get: () => limits.forwardMs };
     Object.defineProperties(http, { requestTimeout: forwardMs, headersTimeout: forwardMs });
     http.on('connection', (socket) => {
-      if (!open[side].take()) return socket.destroy();
-      socket.on('close', () => open[side].give());
+      if (!this.#open[side].take()) return socket.destroy();
+      socket.on('close', () => this.#open[side].give());
       return socket;
     });
     return http;
   }
-
-  return {
-    name: 'admin',
-    async start(deadline) {
-      if (servers.length > 0) return;
-      const next: Server[] = []; // bounded by: the two sockets
-      for (const side of ['workers', 'operator'] as const) {
-        const server = made(side);
-        const listening = listenOn(server, sockets[side]);
-        await runtime.waits.for(listening, { label: 'service-start', owner: `admin ${side}`, deadline });
-        next.push(server);
-      }
-      servers = next;
-    },
-    async stop(deadline) {
-      const stopping = servers;
-      servers = [];
-      // The supervisor's heartbeat request does not end by itself; other requests had their time before.
-      for (const server of stopping) server.closeAllConnections();
-      await Promise.all(stopping.map((server) => closeServer(server, { runtime, owner: 'admin' }, deadline)));
-    },
-  };
 }
 
 async function bodyOf(

@@ -13,7 +13,7 @@ import type { ReportedStatus } from '../relay/relay-messages.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import { listAudit } from '../store/audit.ts';
 import { openStore } from '../store/store.ts';
-import { createAdmin } from './admin-server.ts';
+import { AdminServer } from './admin-server.ts';
 import { createHubAsker } from './ask-hub.ts';
 import type {
   CeilingsAnswer,
@@ -76,7 +76,7 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     last: '',
     waits: '',
   });
-  const admin = createAdmin({ runtime, limits, sockets, workerToken: () => token.now, routes, sources, beat });
+  const admin = new AdminServer({ runtime, limits, sockets, workerToken: () => token.now, routes, sources, beat });
   await admin.start(runtime.deadline(1000));
   t.after(async () => {
     await admin.stop(runtime.deadline(1000));

@@ -5,12 +5,12 @@ import { principalOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome } from '../model/outcome.ts';
 import { ANONYMOUS_PRINCIPAL } from '../model/principal.ts';
-import { type Admission, createAdmission, type Permit } from './gate.ts';
+import { Admission, type Permit } from './gate.ts';
 import type { PressureLevel } from './pressure.ts';
 
 function gateWith(limits: Partial<Limits>): { gate: Admission; frozen: FrozenRuntime } {
   const frozen = frozenRuntime();
-  return { gate: createAdmission({ runtime: frozen.runtime, limits: { ...limitsFrom({}), ...limits } }), frozen };
+  return { gate: new Admission({ runtime: frozen.runtime, limits: { ...limitsFrom({}), ...limits } }), frozen };
 }
 
 function permit(outcome: Outcome<Permit>): Permit {
@@ -177,7 +177,7 @@ test('gives each key its fair share when the hub is nearly full, so that no floo
 
 test('under pressure sheds anonymous new sessions first, then all new work, never what ends work', () => {
   let level: PressureLevel = 'calm';
-  const gate = createAdmission({ runtime: frozenRuntime().runtime, limits: limitsFrom({}), pressure: () => level });
+  const gate = new Admission({ runtime: frozenRuntime().runtime, limits: limitsFrom({}), pressure: () => level });
   const known = principalOf('a');
   const unknown = { ...principalOf('anonymous'), role: 'anonymous' as const };
   const table = (): string =>
@@ -206,7 +206,7 @@ test('under pressure sheds anonymous new sessions first, then all new work, neve
 test('charges calls without a key to their address, and never evicts a busy one', () => {
   const frozen = frozenRuntime();
   const limits = { ...limitsFrom({}), keyInFlight: 2, calls: 100 };
-  const gate = createAdmission({ runtime: frozen.runtime, limits });
+  const gate = new Admission({ runtime: frozen.runtime, limits });
   const enter = (owner: string) => gate.admit(ANONYMOUS_PRINCIPAL, 'tools/call', owner);
   assert.deepEqual([enter('address:1'), enter('address:1')].map(isRefusal), [false, false]);
   assert.ok(isRefusal(enter('address:1')));

@@ -7,7 +7,7 @@ import type { ErrorCode } from '../model/errors.ts';
 import { isRefusal, type Outcome } from '../model/outcome.ts';
 import type { Principal } from '../model/principal.ts';
 import type { KeyRecord, SnapshotHolder } from '../model/snapshot.ts';
-import { createKeyAuthenticator, type KeyAuthenticator } from './key-authenticator.ts';
+import { KeyAuthenticator } from './key-authenticator.ts';
 
 const HERE = '10.0.0.1';
 
@@ -15,7 +15,7 @@ function doorWith(...keys: KeyRecord[]): { door: KeyAuthenticator; frozen: Froze
   const frozen = frozenRuntime();
   const snapshots = holderOf({ keys });
   return {
-    door: createKeyAuthenticator({ runtime: frozen.runtime, limits: limitsFrom({}), snapshots }),
+    door: new KeyAuthenticator({ runtime: frozen.runtime, limits: limitsFrom({}), snapshots }),
     frozen,
     snapshots,
   };

@@ -28,42 +28,80 @@ const SEEN_HEADERS = 20_000;
 /** Cached wrong headers with their prepared refusal, at most 2 MB: a misconfigured client repeats the same header. */
 const WRONG_HEADERS = 1000;
 
-export interface KeyAuthenticator {
+export interface KeyAuthenticatorParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+  readonly snapshots: SnapshotHolder;
+}
+
+export class KeyAuthenticator {
+  readonly #parts: KeyAuthenticatorParts;
+  /** Keys of the snapshot, by their hash. */
+  #ring: ReadonlyMap<string, KeyRecord>; // bounded by: the keys of the snapshot;
+  readonly #seen: CappedMap<string, Principal>;
+  readonly #used: CappedMap<string, true>;
+  readonly #wrong: CappedMap<string, Refusal>;
+  readonly #guesses: NetworkMap<Guesses>;
+  readonly #refused: RefusedKeys;
+  // The same objects each time, so that their responses are prepared once (`downstream/refusal-writer.ts`).
+  readonly #missing = new Refusal('unauthorized');
+  readonly #tooMany: Readonly<Record<'wrong' | 'bare', Refusal>> = {
+    wrong: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 6000, setting: 'failedKeysPerMinute' }),
+    bare: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 1000, setting: 'addressPerSecond' }),
+  };
+
+  constructor(parts: KeyAuthenticatorParts) {
+    const { snapshots, runtime, limits } = parts;
+    this.#parts = parts;
+    this.#ring = ringFrom(snapshots.current.keys);
+    this.#seen = new CappedMap('auth.headers', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
+    this.#used = new CappedMap('auth.used', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
+    this.#wrong = new CappedMap('auth.wrong-headers', WRONG_HEADERS, 'drop-oldest', runtime.ceilings);
+    this.#guesses = new NetworkMap(
+      new CappedMap('auth.addresses', () => limits.addresses, 'drop-oldest', runtime.ceilings),
+      () => this.#newGuesses(),
+    );
+    this.#refused = new RefusedKeys(runtime);
+    snapshots.onSwap((now, before) => {
+      if (now.keys === before.keys) return;
+      this.#ring = ringFrom(now.keys);
+      this.#seen.clear();
+      this.#wrong.clear();
+    });
+  }
+
   /** Checks a header. `address` is the peer's address, for rate limiting of wrong keys. */
-  check(authorization: string | undefined, address: string): Outcome<Principal>;
+  check(authorization: string | undefined, address: string): Outcome<Principal> {
+    const { snapshots, runtime } = this.#parts;
+    if (authorization === undefined) return this.#refuse(address, 'bare', this.#missingKey);
+    // The worker started from disk without trusted keys: a 401 would wrongly say that the key is invalid.
+    if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
+    const principal = this.#seen.get(authorization) ?? this.#lookUp(authorization, address);
+    if (isRefusal(principal)) return principal;
+    if (principal.expiresAtMs !== undefined && runtime.clock.wallMs() >= principal.expiresAtMs)
+      return new Refusal('key-expired');
+    if (!this.#used.has(principal.keyId)) this.#used.set(principal.keyId, true);
+    return principal;
+  }
+
   /**
    * Returns the id of the share that the sender counts to: its principal when the header was accepted before, otherwise
    * its network. Does not check the key.
    */
-  shareOf(authorization: string | undefined, address: string): string;
+  shareOf(authorization: string | undefined, address: string): string {
+    const known = authorization === undefined ? undefined : this.#seen.get(authorization);
+    return shareOf(known ?? ANONYMOUS_PRINCIPAL, address);
+  }
+
   /** Returns the ids of keys used since the last call. */
-  takeUsed(): string[];
-}
+  takeUsed(): string[] {
+    const ids = [...this.#used.keys()];
+    this.#used.clear();
+    return ids;
+  }
 
-export function createKeyAuthenticator(parts: {
-  runtime: Runtime;
-  limits: Limits;
-  snapshots: SnapshotHolder;
-}): KeyAuthenticator {
-  const { runtime, limits, snapshots } = parts;
-  let ring = ringFrom(snapshots.current.keys);
-  const seen = new CappedMap<string, Principal>('auth.headers', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
-  const used = new CappedMap<string, true>('auth.used', SEEN_HEADERS, 'drop-oldest', runtime.ceilings);
-  const wrong = new CappedMap<string, Refusal>('auth.wrong-headers', WRONG_HEADERS, 'drop-oldest', runtime.ceilings);
-  const guesses = new NetworkMap<Guesses>(
-    new CappedMap('auth.addresses', () => limits.addresses, 'drop-oldest', runtime.ceilings),
-    newGuesses,
-  );
-  const refused = new RefusedKeys(runtime);
-
-  snapshots.onSwap((now, before) => {
-    if (now.keys === before.keys) return;
-    ring = ringFrom(now.keys);
-    seen.clear();
-    wrong.clear();
-  });
-
-  function newGuesses(): Guesses {
+  #newGuesses(): Guesses {
+    const { limits, runtime } = this.#parts;
     const { failedKeysPerMinute, addressPerSecond } = limits;
     const nowMs = runtime.clock.nowMs();
     return {
@@ -73,48 +111,43 @@ export function createKeyAuthenticator(parts: {
     };
   }
 
-  // The same objects each time, so that their responses are prepared once (`downstream/refusal-writer.ts`).
-  const missing = new Refusal('unauthorized');
-  const tooMany: Readonly<Record<'wrong' | 'bare', Refusal>> = {
-    wrong: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 6000, setting: 'failedKeysPerMinute' }),
-    bare: new Refusal('rate-limited', TOO_MANY, { retryAfterMs: 1000, setting: 'addressPerSecond' }),
-  };
-
   /** Returns the refusal for a wrong or missing key; 429 when this address sends too many. */
-  function refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
+  #refuse(address: string, kind: 'wrong' | 'bare', why: () => Refusal): Refusal {
+    const { runtime, limits } = this.#parts;
     const nowMs = runtime.clock.nowMs();
-    const sender = guesses.of(address);
+    const sender = this.#guesses.of(address);
     const { failedKeysPerMinute, addressPerSecond } = limits;
     sender.wrong.setRate(failedKeysPerMinute / 60, failedKeysPerMinute);
     sender.bare.setRate(addressPerSecond, addressPerSecond);
-    const refusal = sender[kind].take(nowMs) ? why() : tooMany[kind];
-    refused.note(refusal.code, { address, sender }, nowMs);
+    const refusal = sender[kind].take(nowMs) ? why() : this.#tooMany[kind];
+    this.#refused.note(refusal.code, { address, sender }, nowMs);
     return refusal;
   }
 
-  const missingKey = (): Refusal => missing;
+  readonly #missingKey = (): Refusal => this.#missing;
 
-  function refuseWrong(authorization: string, address: string, message: () => string): Refusal {
-    return refuse(address, 'wrong', () => {
+  #refuseWrong(authorization: string, address: string, message: () => string): Refusal {
+    return this.#refuse(address, 'wrong', () => {
       const refusal = new Refusal('unauthorized', message());
-      if (authorization.length <= MAX_HEADER_CHARS) wrong.set(authorization, refusal);
+      if (authorization.length <= MAX_HEADER_CHARS) this.#wrong.set(authorization, refusal);
       return refusal;
     });
   }
 
-  function lookUp(authorization: string, address: string): Outcome<Principal> {
-    const knownWrong = wrong.get(authorization);
-    if (knownWrong) return refuse(address, 'wrong', () => knownWrong);
-    if (authorization.length > MAX_HEADER_CHARS) return refuseWrong(authorization, address, () => TOO_LONG);
+  #lookUp(authorization: string, address: string): Outcome<Principal> {
+    const { runtime } = this.#parts;
+    const knownWrong = this.#wrong.get(authorization);
+    if (knownWrong) return this.#refuse(address, 'wrong', () => knownWrong);
+    if (authorization.length > MAX_HEADER_CHARS) return this.#refuseWrong(authorization, address, () => TOO_LONG);
     const key = KEY_PATTERN.exec(authorization)?.[1]?.toLowerCase();
-    if (!key) return refuseWrong(authorization, address, () => describeMalformedKey(authorization));
+    if (!key) return this.#refuseWrong(authorization, address, () => describeMalformedKey(authorization));
     const header = `Bearer ${key}`;
-    const known = seen.get(header);
+    const known = this.#seen.get(header);
     if (known) return known;
-    const record = ring.get(hash('sha256', key, 'hex'));
-    if (!record) return refuseWrong(authorization, address, () => unknownKey(key));
+    const record = this.#ring.get(hash('sha256', key, 'hex'));
+    if (!record) return this.#refuseWrong(authorization, address, () => unknownKey(key));
     const principal = principalFrom(record);
-    seen.set(header, principal);
+    this.#seen.set(header, principal);
     runtime.bus.publish({
       type: 'key-accepted',
       user: record.userName,
@@ -123,29 +156,6 @@ export function createKeyAuthenticator(parts: {
     });
     return principal;
   }
-
-  return {
-    check(authorization, address) {
-      if (authorization === undefined) return refuse(address, 'bare', missingKey);
-      // The worker started from disk without trusted keys: a 401 would wrongly say that the key is invalid.
-      if (snapshots.current.keysRevision === 0) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
-      const principal = seen.get(authorization) ?? lookUp(authorization, address);
-      if (isRefusal(principal)) return principal;
-      if (principal.expiresAtMs !== undefined && runtime.clock.wallMs() >= principal.expiresAtMs)
-        return new Refusal('key-expired');
-      if (!used.has(principal.keyId)) used.set(principal.keyId, true);
-      return principal;
-    },
-    shareOf(authorization, address) {
-      const known = authorization === undefined ? undefined : seen.get(authorization);
-      return shareOf(known ?? ANONYMOUS_PRINCIPAL, address);
-    },
-    takeUsed() {
-      const ids = [...used.keys()];
-      used.clear();
-      return ids;
-    },
-  };
 }
 
 /** Wrong keys of one address, or of one IPv6 network, in which a host may choose its address. */

@@ -5,7 +5,7 @@ import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { holderOf, keyRecord, secretOf } from '../../test/support/small-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { isRefusal } from '../model/outcome.ts';
-import { createKeyAuthenticator } from './key-authenticator.ts';
+import { KeyAuthenticator } from './key-authenticator.ts';
 
 const KEY = secretOf('a');
 const DIGITS = KEY.slice('mcphub_'.length);
@@ -48,7 +48,7 @@ const FAULTS: readonly (readonly [header: string, fault: RegExp])[] = [
 test('the refusal of a malformed key says what is wrong with it, and repeats no part of it', () => {
   const { runtime } = frozenRuntime();
   const snapshots = holderOf({ keys: [keyRecord('a')] });
-  const door = createKeyAuthenticator({ runtime, limits: limitsFrom({}), snapshots });
+  const door = new KeyAuthenticator({ runtime, limits: limitsFrom({}), snapshots });
   for (const [at, [header, fault]] of FAULTS.entries()) {
     const refusal = door.check(header, `10.0.${at}.1`);
     assert.ok(isRefusal(refusal), header);

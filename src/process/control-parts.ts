@@ -8,7 +8,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { createAdmin } from '../admin/admin-server.ts';
+import { AdminServer } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
 import { createRoutes } from '../admin/routes.ts';
 import { CurrentLimits } from '../config/current-limits.ts';
@@ -172,7 +172,7 @@ function adminOf(parts: {
     operator: socketPath(places.runDir, 'control', 0),
     workers: join(places.runDir, WORKERS_SOCKET),
   };
-  return createAdmin({ runtime, limits, sockets, workerToken, routes, sources, beat: beatOf(runtime) });
+  return new AdminServer({ runtime, limits, sockets, workerToken, routes, sources, beat: beatOf(runtime) });
 }
 
 /** Returns the heartbeat that the supervisor reads once a second. */

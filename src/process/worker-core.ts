@@ -3,8 +3,8 @@
  * order. `worker-http.ts` adds what clients connect to.
  */
 import { join } from 'node:path';
-import { type Admission, createAdmission } from '../admission/gate.ts';
-import { createKeyAuthenticator, type KeyAuthenticator } from '../auth/key-authenticator.ts';
+import { Admission } from '../admission/gate.ts';
+import { KeyAuthenticator } from '../auth/key-authenticator.ts';
 import { everybodyOf } from '../call/updates.ts';
 import { type Catalog, createCatalog } from '../catalog/catalog.ts';
 import { socketName } from '../model/supervisor-messages.ts';
@@ -43,9 +43,9 @@ export function createWorkerCore(options: WorkerPartsOptions): WorkerCore {
   const seals = createKeyRing(options.secrets);
   const sessions = new Sessions({ runtime, limits, keyRing: seals });
   const pressure = watchPressure(runtime, options.gauges);
-  const admission = createAdmission({ runtime, limits, pressure });
+  const admission = new Admission({ runtime, limits, pressure });
   const failures = createFailureLog(runtime, () => limits.servers);
-  const keys = createKeyAuthenticator({ runtime, limits, snapshots });
+  const keys = new KeyAuthenticator({ runtime, limits, snapshots });
   const catalog = createCatalog({ runtime, limits });
   const preferences = new SessionPreferences({ runtime, limits });
   const own = new OwnLists(snapshots);

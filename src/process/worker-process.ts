@@ -18,7 +18,7 @@ import {
 import { createEgress } from '../net/egress.ts';
 import { KeysClient } from '../relay/keys-client.ts';
 import { RelayClient } from '../relay/relay-client.ts';
-import { createSnapshotFile, type SnapshotFile } from '../relay/snapshot-file.ts';
+import { SnapshotFile } from '../relay/snapshot-file.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { readOrCreateSecrets } from '../seal/secret-file.ts';
 import { createInstallLock } from '../subprocess/install/install-lock.ts';
@@ -62,7 +62,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   const go = await runtime.waits.for(held.go, { label: 'service-start', owner: 'the port', deadline: patience });
   using boot = runtime.deadline(BOOT_MS);
 
-  const file = createSnapshotFile({ runtime, dir: dataDir, slot });
+  const file = new SnapshotFile({ runtime, dir: dataDir, slot });
   const fromDisk = await file.read(boot);
   const currentLimits = await workerLimits({ runtime, env, fromDisk, go }, boot);
   const { limits } = currentLimits;

@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { keyRecord } from '../../test/support/small-worlds.ts';
 import { EMPTY_SNAPSHOT, type Snapshot } from '../model/snapshot.ts';
 import { createRuntime } from '../runtime/runtime.ts';
-import { createSnapshotFile } from './snapshot-file.ts';
+import { SnapshotFile } from './snapshot-file.ts';
 
 const snapshot = (revision: number): Snapshot => ({ ...EMPTY_SNAPSHOT, revision, keysRevision: revision });
 
@@ -19,7 +19,7 @@ async function folder(t: TestContext): Promise<string> {
 test('reads back the last snapshot, from a file only its owner can read, without temporary files', async (t) => {
   const dir = await folder(t);
   const runtime = createRuntime();
-  const file = createSnapshotFile({ runtime, dir, slot: 1 });
+  const file = new SnapshotFile({ runtime, dir, slot: 1 });
   for (let revision = 1; revision <= 50; revision += 1) file.write(snapshot(revision));
   await file.flush(runtime.deadline(2000));
   assert.deepEqual(await file.read(runtime.deadline(1000)), { ...snapshot(50), keysRevision: 0 });
@@ -39,7 +39,7 @@ test('writes at most once a second, the newest snapshot', async (t) => {
       return { [Symbol.dispose]: () => void waiting.splice(waiting.indexOf(one), 1) };
     },
   };
-  const file = createSnapshotFile({ runtime: { ...runtime, timers }, dir, slot: 1 });
+  const file = new SnapshotFile({ runtime: { ...runtime, timers }, dir, slot: 1 });
   file.write(snapshot(1));
   assert.equal(waiting.length, 1);
   await file.flush(runtime.deadline(2000));
@@ -63,9 +63,9 @@ test('reads the newest intact file of another worker when its own is damaged', a
   await writeFile(join(dir, 'hub-1.snapshot.json'), '{"format":1,"revision":9,"serv');
   await writeFile(join(dir, 'hub-4.snapshot.json'), 'null');
   await writeFile(join(dir, 'other.json'), JSON.stringify(snapshot(99)));
-  const file = createSnapshotFile({ runtime, dir, slot: 1 });
+  const file = new SnapshotFile({ runtime, dir, slot: 1 });
   assert.equal((await file.read(runtime.deadline(1000)))?.revision, 3);
-  const capped = createSnapshotFile({ runtime, dir, slot: 1, maxBytes: 10 });
+  const capped = new SnapshotFile({ runtime, dir, slot: 1, maxBytes: 10 });
   assert.equal(await capped.read(runtime.deadline(1000)), undefined);
 });
 
@@ -74,7 +74,7 @@ async function keysFrom(t: TestContext, files: Readonly<Record<string, string>>)
   const dir = await folder(t);
   for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
   const runtime = createRuntime();
-  const snapshot = await createSnapshotFile({ runtime, dir, slot: 1 }).read(runtime.deadline(1000));
+  const snapshot = await new SnapshotFile({ runtime, dir, slot: 1 }).read(runtime.deadline(1000));
   return {
     revision: snapshot?.revision,
     keysRevision: snapshot?.keysRevision,
@@ -123,7 +123,7 @@ test('returns nothing without directory, file or time, and publishes an event wh
   const runtime = createRuntime();
   const facts: string[] = [];
   runtime.bus.listen((fact) => facts.push(fact.type));
-  const file = createSnapshotFile({ runtime, dir, slot: 1 });
+  const file = new SnapshotFile({ runtime, dir, slot: 1 });
   assert.equal(await file.read(runtime.deadline(1000)), undefined);
   const over = runtime.deadline(1000);
   over.end('cancelled');

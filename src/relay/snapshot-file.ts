@@ -17,67 +17,101 @@ const WRITE_INTERVAL_MS = 1000;
 const WRITE_TIMEOUT_MS = 10_000;
 const FILE_NAME = /^hub-\d+\.snapshot\.json$/;
 
-export interface SnapshotFile {
-  /** Returns the newest stored snapshot, or undefined when none can be read by the deadline. Never rejects. */
-  read(deadline: Deadline): Promise<Snapshot | undefined>;
-  write(snapshot: Snapshot): void;
-  /** Writes the waiting snapshot by the deadline. Never rejects. */
-  flush(deadline: Deadline): Promise<void>;
-}
-
-/** `dir` must exist. `maxBytes`: the largest file that is read. */
-export function createSnapshotFile(parts: {
+export interface SnapshotFileParts {
   readonly runtime: Runtime;
+  /** Must exist. */
   readonly dir: string;
   readonly slot: number;
+  /** The largest file that is read. */
   readonly maxBytes?: number;
-}): SnapshotFile {
-  const { runtime, dir, slot, maxBytes = LIMITS.snapshotBytes.default } = parts;
-  const own = `hub-${slot}.snapshot.json`;
-  let waiting: Snapshot | undefined;
-  let writing: Promise<void> | undefined;
-  let timer: Disposable | undefined;
-  let lastMs = Number.NEGATIVE_INFINITY;
+}
 
-  function schedule(): void {
-    if (timer || writing || !waiting) return;
-    const restMs = Math.max(0, lastMs + WRITE_INTERVAL_MS - runtime.clock.nowMs());
-    timer = runtime.timers.after(restMs, () => {
-      timer = undefined;
-      runtime.scope.run('snapshot file', startWrite);
+export class SnapshotFile {
+  readonly #parts: SnapshotFileParts;
+  /** Name of this worker's file. */
+  readonly #own: string;
+  #waiting: Snapshot | undefined;
+  #writing: Promise<void> | undefined;
+  #timer: Disposable | undefined;
+  #lastMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: SnapshotFileParts) {
+    const { slot } = parts;
+    this.#parts = parts;
+    this.#own = `hub-${slot}.snapshot.json`;
+  }
+
+  /** Returns the newest stored snapshot, or undefined when none can be read by the deadline. Never rejects. */
+  async read(deadline: Deadline): Promise<Snapshot | undefined> {
+    const { runtime } = this.#parts;
+    try {
+      return await runtime.waits.for(this.#readNewest(), { label: 'snapshot-read', owner: this.#own, deadline });
+    } catch {
+      return undefined;
+    }
+  }
+
+  write(snapshot: Snapshot): void {
+    this.#waiting = snapshot;
+    this.#schedule();
+  }
+
+  /** Writes the waiting snapshot by the deadline. Never rejects. */
+  async flush(deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
+    this.#cancelTimer();
+    try {
+      if (this.#writing !== undefined)
+        await runtime.waits.for(this.#writing, { label: 'snapshot-write', owner: this.#own, deadline });
+      this.#cancelTimer();
+      await runtime.waits.for(this.#startWrite(), { label: 'snapshot-write', owner: this.#own, deadline });
+    } catch {
+      // The disk did not respond in time; the previous file is still complete.
+    }
+  }
+
+  #schedule(): void {
+    const { runtime } = this.#parts;
+    if (this.#timer || this.#writing !== undefined || !this.#waiting) return;
+    const restMs = Math.max(0, this.#lastMs + WRITE_INTERVAL_MS - runtime.clock.nowMs());
+    this.#timer = runtime.timers.after(restMs, () => {
+      this.#timer = undefined;
+      runtime.scope.run('snapshot file', () => this.#startWrite());
     });
   }
 
-  function cancelTimer(): void {
-    timer?.[Symbol.dispose]();
-    timer = undefined;
+  #cancelTimer(): void {
+    this.#timer?.[Symbol.dispose]();
+    this.#timer = undefined;
   }
 
   /** Writes the waiting snapshot. A failure is published as an event; the next write tries again. */
-  function startWrite(): Promise<void> {
-    if (writing) return writing;
-    const snapshot = waiting;
+  #startWrite(): Promise<void> {
+    const { runtime, dir } = this.#parts;
+    if (this.#writing !== undefined) return this.#writing;
+    const snapshot = this.#waiting;
     if (!snapshot) return Promise.resolve();
-    waiting = undefined;
-    lastMs = runtime.clock.nowMs();
+    this.#waiting = undefined;
+    this.#lastMs = runtime.clock.nowMs();
     const deadline = runtime.deadline(WRITE_TIMEOUT_MS);
     const { format, revision, keysRevision, ...rest } = snapshot;
     // The revisions come first, so that reading the beginning is enough to find the newest file. Keys are in `keys.json`.
     const text = jsonPieces({ format, revision, keysRevision, ...rest, keys: [] });
-    const turn = writeAtomically(join(dir, own), text, { waits: runtime.waits, deadline })
+    const turn = writeAtomically(join(dir, this.#own), text, { waits: runtime.waits, deadline })
       .catch((fault: unknown) => runtime.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
       .finally(() => {
         deadline[Symbol.dispose]();
-        writing = undefined;
-        schedule();
+        this.#writing = undefined;
+        this.#schedule();
       });
-    writing = turn;
+    this.#writing = turn;
     return turn;
   }
 
   /** Returns the newest snapshot of all workers, with the newest keys of all files. */
-  async function readNewest(): Promise<Snapshot | undefined> {
-    const files = await candidates(dir, own, maxBytes);
+  async #readNewest(): Promise<Snapshot | undefined> {
+    const { dir, maxBytes = LIMITS.snapshotBytes.default } = this.#parts;
+    const files = await candidates(dir, this.#own, maxBytes);
     const newest = files
       .filter(({ name, revision }) => name !== KEYS_FILE && revision !== undefined)
       .sort((x, y) => (y.revision ?? 0) - (x.revision ?? 0));
@@ -87,30 +121,6 @@ export function createSnapshotFile(parts: {
     }
     return undefined;
   }
-
-  return {
-    async read(deadline) {
-      try {
-        return await runtime.waits.for(readNewest(), { label: 'snapshot-read', owner: own, deadline });
-      } catch {
-        return undefined;
-      }
-    },
-    write(snapshot) {
-      waiting = snapshot;
-      schedule();
-    },
-    async flush(deadline) {
-      cancelTimer();
-      try {
-        if (writing) await runtime.waits.for(writing, { label: 'snapshot-write', owner: own, deadline });
-        cancelTimer();
-        await runtime.waits.for(startWrite(), { label: 'snapshot-write', owner: own, deadline });
-      } catch {
-        // The disk did not respond in time; the previous file is still complete.
-      }
-    },
-  };
 }
 
 /** A file that contains keys, or may when an older version wrote it. */

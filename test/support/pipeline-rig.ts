@@ -2,8 +2,8 @@
  * The line of a call with its real rooms on a frozen clock, and a fleet that a test plays: what it was asked, and what
  * it answers.
  */
-import { type Admission, createAdmission } from '../../src/admission/gate.ts';
-import { createKeyAuthenticator } from '../../src/auth/key-authenticator.ts';
+import { Admission } from '../../src/admission/gate.ts';
+import { KeyAuthenticator } from '../../src/auth/key-authenticator.ts';
 import type { Incoming, Reply, RequestContext } from '../../src/call/call.ts';
 import { createLateNames } from '../../src/call/late-names.ts';
 import { createRequestPipeline, type RequestPipeline } from '../../src/call/pipeline.ts';
@@ -70,14 +70,14 @@ export class PipelineRig {
     this.snapshots = holderOf({ ...world, keys, ...more.world });
     const seals = createKeyRing([Buffer.alloc(32, 7)]);
     this.sessions = new Sessions({ runtime, limits: this.limits, keyRing: seals });
-    this.admission = createAdmission({ runtime, limits: this.limits });
+    this.admission = new Admission({ runtime, limits: this.limits });
     this.catalog = createCatalog({ runtime, limits: this.limits });
     this.catalog.rebuild(this.snapshots.current);
     this.pipeline = createRequestPipeline({
       runtime,
       limits: this.limits,
       snapshots: this.snapshots,
-      keys: createKeyAuthenticator({ runtime, limits: this.limits, snapshots: this.snapshots }),
+      keys: new KeyAuthenticator({ runtime, limits: this.limits, snapshots: this.snapshots }),
       sessions: this.sessions,
       admission: this.admission,
       catalog: this.catalog,
