@@ -1,7 +1,9 @@
 /**
- * Admits calls: limits on calls in flight, in total and for each key, on the rate of each key, and load shedding under pressure.
- * Guarantees: decides synchronously and never queues (each server's bulkhead does, `upstream/`); a key gets at most its limit and, when the hub is
- * nearly full, its fair share; a refusal costs less than a call; each permit is released exactly once.
+ * Admits calls: limits on calls in flight, in total and for each key, on the rate of each key, and load shedding under
+ * pressure.
+ * Guarantees: decides synchronously and never queues (each server's bulkhead does, `upstream/`); a key gets at most its
+ * limit and, when the hub is nearly full, its fair share; a refusal costs less than a call; each permit is released
+ * exactly once.
  */
 import type { Limits } from '../config/limits.ts';
 import { type Outcome, Refusal } from '../model/outcome.ts';
@@ -16,7 +18,9 @@ export class Permit implements Disposable {
   #share: KeyShare | undefined;
   readonly #onReleased: (inFlight: number) => void;
 
-  /** `onReleased` receives the number of calls of the key still in flight. Without a share the permit counts no call. */
+  /**
+   * `onReleased` receives the number of calls of the key still in flight. Without a share the permit counts no call.
+   */
   constructor(share: KeyShare | undefined, onReleased: (inFlight: number) => void) {
     this.#onReleased = onReleased;
     this.#share = share;
@@ -38,8 +42,9 @@ interface KeyShare {
 }
 
 /**
- * What is known of a message before its body is parsed. `unknown`: it may end a call, so only the rate limit applies. `large`: the same, but its body
- * has not been read, and is not read while the hub sheds load. `call`: it ends none, so all limits apply. `work`: like `call`, and it may be shed.
+ * What is known of a message before its body is parsed. `unknown`: it may end a call, so only the rate limit applies.
+ * `large`: the same, but its body has not been read, and is not read while the hub sheds load. `call`: it ends none, so
+ * all limits apply. `work`: like `call`, and it may be shed.
  */
 export type MessageKind = 'unknown' | 'large' | 'call' | 'work';
 
@@ -78,7 +83,10 @@ export class Admission {
   readonly #limits: Limits;
   readonly #pressure: () => PressureLevel;
   readonly #inside: CappedCount;
-  /** Owners with calls in flight are kept: an evicted owner would get a second share. So it does not shrink with `calls`. */
+  /**
+   * Owners with calls in flight are kept: an evicted owner would get a second share. So it does not shrink with
+   * `calls`.
+   */
   #mostOwners = MAX_KEYS;
   readonly #evictedBusy: [string, KeyShare][] = []; // bounded by: one, the owner just evicted
   readonly #shares: CappedMap<string, KeyShare>;
@@ -122,12 +130,18 @@ export class Admission {
     return this.#inside.size;
   }
 
-  /** Counts a request that is not a call (GET, DELETE) against the owner's rate. Returns the refusal when the rate is exceeded. */
+  /**
+   * Counts a request that is not a call (GET, DELETE) against the owner's rate. Returns the refusal when the rate is
+   * exceeded.
+   */
   countRequest(owner: string): Refusal | undefined {
     return this.#shareOf(owner).bucket.take(this.#runtime.clock.nowMs()) ? undefined : this.#rateLimited;
   }
 
-  /** Returns the refusal that a message of this owner would get; takes no permit. Mostly the same object, so that responses can be prepared once. */
+  /**
+   * Returns the refusal that a message of this owner would get; takes no permit. Mostly the same object, so that
+   * responses can be prepared once.
+   */
   refusalFor(owner: string, kind: MessageKind): Refusal | undefined {
     if (this.#closed) return this.#draining;
     if ((kind === 'work' || kind === 'large') && this.#pressure() === 'shedding') return this.#sheddingRefusal;
@@ -141,7 +155,10 @@ export class Admission {
     return isCall ? this.#placeRefusal(share) : undefined;
   }
 
-  /** `method`: as sent by the client; undefined = a reply. `owner`: whose share it is charged to; default: the key's family. */
+  /**
+   * `method`: as sent by the client; undefined = a reply. `owner`: whose share it is charged to; default: the key's
+   * family.
+   */
   admit(principal: Principal, method: string | undefined, owner: string = principal.family): Outcome<Permit> {
     if (this.#closed) return this.#draining;
     if (this.#isShed(principal, method)) return this.#sheddingRefusal;

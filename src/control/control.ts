@@ -1,5 +1,6 @@
 /**
- * Composes the control plane: state in memory, the services that change it, and publishing to workers. `admin/` uses it.
+ * Composes the control plane: state in memory, the services that change it, and publishing to workers. `admin/` uses
+ * it.
  * Guarantees: after `start` the first snapshot is published; messages of workers only change memory and queues.
  */
 
@@ -41,7 +42,10 @@ export interface ControlParts {
     publish(snapshot: Snapshot): readonly CatalogSize[];
     publishKeys(frame: KeysFrame): void;
     workers(): readonly WorkerKeys[];
-    /** Waits until workers 1 to `workerCount` have applied these revisions, or until the deadline. Returns those that have not. Never rejects. */
+    /**
+     * Waits until workers 1 to `workerCount` have applied these revisions, or until the deadline. Returns those that
+     * have not. Never rejects.
+     */
     awaitConfirmation(want: AppliedRevisions, workerCount: number, deadline: Deadline): Promise<readonly Unconfirmed[]>;
     sendSessionRecords(records: readonly SessionRecord[]): void;
     relist(): void;
@@ -92,7 +96,10 @@ export class Control implements Service {
     return this.#parts.broadcast.workers();
   }
 
-  /** Catalogs too large for a snapshot. Clients still see these servers; a new worker reads their lists from the server first. */
+  /**
+   * Catalogs too large for a snapshot. Clients still see these servers; a new worker reads their lists from the server
+   * first.
+   */
   get omittedCatalogs(): readonly CatalogSize[] {
     return this.#omitted.list();
   }
@@ -117,7 +124,10 @@ export class Control implements Service {
     this.#sessionRecords.stop();
   }
 
-  /** Waits until every worker has applied the newest keys (and snapshot), at most `confirmKeysMs`. Returns those that have not. Never rejects. */
+  /**
+   * Waits until every worker has applied the newest keys (and snapshot), at most `confirmKeysMs`. Returns those that
+   * have not. Never rejects.
+   */
   async awaitConfirmation(what: 'keys' | 'snapshot'): Promise<readonly Unconfirmed[]> {
     const { runtime, limits, broadcast } = this.#parts;
     using deadline = runtime.deadline(limits.confirmKeysMs);

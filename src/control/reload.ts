@@ -1,7 +1,8 @@
 /**
  * Applies a changed configuration at run time. `config-watcher.ts` watches the file.
- * Guarantees: a file with any error changes nothing, and all its errors are reported; a valid one is published as a whole; reloads requested while
- * one runs follow it in order; content that has been seen is not applied twice; a file with the same meaning is not published again.
+ * Guarantees: a file with any error changes nothing, and all its errors are reported; a valid one is published as a
+ * whole; reloads requested while one runs follow it in order; content that has been seen is not applied twice; a file
+ * with the same meaning is not published again.
  */
 import type { Config, ConfigProblem, Loaded } from '../config/load.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
@@ -73,7 +74,10 @@ export class Reload {
     listings.assignNames();
   }
 
-  /** Reads and applies the configuration, and makes workers read all lists again. A `config-invalid` refusal has `errors` in `detail.operator`. */
+  /**
+   * Reads and applies the configuration, and makes workers read all lists again. A `config-invalid` refusal has
+   * `errors` in `detail.operator`.
+   */
   reloadNow(deadline: Deadline): Promise<Outcome<Reloaded>> {
     const { load, relist } = this.#parts;
     return this.#enqueue(async () => {
@@ -150,7 +154,9 @@ function configName(config: Config): string {
   return config.file ?? '(no file)';
 }
 
-/** Returns one line for each error: `file:line:column path: message (expected …)`. They contain no values of secrets. */
+/**
+ * Returns one line for each error: `file:line:column path: message (expected …)`. They contain no values of secrets.
+ */
 function errorLines(problems: readonly ConfigProblem[], includesWarnings = false): string[] {
   return problems
     .filter(({ severity }) => severity === 'error' || includesWarnings)

@@ -1,7 +1,9 @@
 /**
- * A worker process: reads the last snapshot from disk, creates its modules, serves, and stops in order. Does not import store, control or admin.
- * Guarantees: serves from the snapshot on disk while control is unavailable; on stop it is first not ready, running calls may finish, and
- * everything ends by `stopMs`; if the supervisor exits, it ends its servers' processes and itself.
+ * A worker process: reads the last snapshot from disk, creates its modules, serves, and stops in order. Does not import
+ * store, control or admin.
+ * Guarantees: serves from the snapshot on disk while control is unavailable; on stop it is first not ready, running
+ * calls may finish, and everything ends by `stopMs`; if the supervisor exits, it ends its servers' processes and
+ * itself.
  */
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
  * A worker's connection to a Unix socket of control.
- * Guarantees: reconnects until it is stopped, whatever happens to control; an attempt to connect ends within 2 s, and the next one follows within
- * about 1 s.
+ * Guarantees: reconnects until it is stopped, whatever happens to control; an attempt to connect ends within 2 s, and
+ * the next one follows within about 1 s.
  */
 import { connect, type Socket } from 'node:net';
 import { backoffMs } from '../runtime/backoff.ts';
@@ -78,7 +78,10 @@ export class ControlConnection {
     this.#socket?.destroy();
   }
 
-  /** Stops reconnecting and closes the connection when everything is written, at the latest by the deadline. Never rejects. */
+  /**
+   * Stops reconnecting and closes the connection when everything is written, at the latest by the deadline. Never
+   * rejects.
+   */
   async end(owner: string, deadline: Deadline): Promise<void> {
     this.#isRunning = false;
     const socket = this.#socket;

@@ -1,6 +1,7 @@
 /**
  * Sends events to control in batches. While control is unavailable or reads too slowly, they wait in a queue.
- * Guarantees: above `factsQueue` the oldest events are dropped, and their number is published; a batch takes about 2 ms to encode.
+ * Guarantees: above `factsQueue` the oldest events are dropped, and their number is published; a batch takes about 2 ms
+ * to encode.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';

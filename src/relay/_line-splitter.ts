@@ -1,6 +1,7 @@
 /**
  * Splits a byte stream into lines.
- * Guarantees: a line longer than `maxBytes` is skipped and counted once, never buffered; the cost is linear in the bytes.
+ * Guarantees: a line longer than `maxBytes` is skipped and counted once, never buffered; the cost is linear in the
+ * bytes.
  */
 const NEWLINE = 0x0a;
 

@@ -1,7 +1,7 @@
 /**
  * Sends listings to control: the newest of each server, again after each reconnect, until control confirms it.
- * Guarantees: a long listing is encoded over several turns of the event loop and written in lines of limited size; one above `snapshotBytes`,
- * which control would ignore, is reported instead.
+ * Guarantees: a long listing is encoded over several turns of the event loop and written in lines of limited size; one
+ * above `snapshotBytes`, which control would ignore, is reported instead.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';

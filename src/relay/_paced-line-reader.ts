@@ -1,5 +1,6 @@
 /**
- * Reads lines from a connection and limits the work of one event loop turn: short lines at once, each long line in its own turn, in order.
+ * Reads lines from a connection and limits the work of one event loop turn: short lines at once, each long line in its
+ * own turn, in order.
  * Guarantees: the connection is paused while lines wait.
  */
 import type { Socket } from 'node:net';

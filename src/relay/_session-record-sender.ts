@@ -1,7 +1,7 @@
 /**
  * Session records of a worker that control has not confirmed yet.
- * Guarantees: each is sent again on every new connection until control confirms it; the number of all and of one owner is limited, and the owner
- * with most loses one.
+ * Guarantees: each is sent again on every new connection until control confirms it; the number of all and of one owner
+ * is limited, and the owner with most loses one.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -21,7 +21,10 @@ export class SessionRecordSender {
     this.#unsent = new FairMap('relay.unsent', bounds, 'evict-greediest', runtime.ceilings);
   }
 
-  /** Takes the newest record of a session. Returns false when it is not sent: a tombstone is final, and preferences have a limit. */
+  /**
+   * Takes the newest record of a session. Returns false when it is not sent: a tombstone is final, and preferences have
+   * a limit.
+   */
   put(record: SessionRecord): boolean {
     const known = this.#records.get(record.id);
     if (known && known.wishes === undefined) return false;

@@ -1,7 +1,7 @@
 /**
  * Assembles the snapshot of a worker from the messages of control: a head, then lists and names server by server.
- * Guarantees: the lists of a server change only when all of them have arrived; until then the previous ones stay; the first snapshot is delivered
- * only when it is complete.
+ * Guarantees: the lists of a server change only when all of them have arrived; until then the previous ones stay; the
+ * first snapshot is delivered only when it is complete.
  */
 import { type Listing, type Snapshot, wholeListing, wholeSnapshot } from '../model/snapshot.ts';
 import { RowsInbox } from './listing-lines.ts';
@@ -73,7 +73,8 @@ export class SnapshotInbox {
     const listings = keepConfigured(base?.listings ?? [], configured);
     const names = keepConfigured(base?.names ?? [], configured);
     if (isFirst) {
-      const came = new Set([...(base?.listings ?? []), ...(base?.names ?? [])].map(({ server }) => server)); // bounded by: servers
+      // bounded by: servers
+      const came = new Set([...(base?.listings ?? []), ...(base?.names ?? [])].map(({ server }) => server));
       this.#missing = new Set(catalogs.filter((server) => !came.has(server)));
     }
     // A head without keys keeps the current ones.

@@ -1,7 +1,7 @@
 /**
  * Splits a snapshot for sending: a head line without lists and names, and the catalog of each server.
- * Guarantees: an unchanged part is the same object as before; when the lists exceed the limit, the largest are left out, so that servers, groups
- * and keys are always sent.
+ * Guarantees: an unchanged part is the same object as before; when the lists exceed the limit, the largest are left
+ * out, so that servers, groups and keys are always sent.
  */
 
 import type { CatalogSize } from '../model/catalog-size.ts';
@@ -53,7 +53,10 @@ export class SnapshotParts {
     this.#sizes.set(listing, bytes);
   }
 
-  /** Returns the catalogs that are left out. Throws `store-failed`, and keeps the previous snapshot, when the head alone is too large. */
+  /**
+   * Returns the catalogs that are left out. Throws `store-failed`, and keeps the previous snapshot, when the head alone
+   * is too large.
+   */
   update(snapshot: Snapshot): readonly CatalogSize[] {
     const maxBytes = this.#maxBytes();
     const names = namesByServer(snapshot.names, this.#catalogs);

@@ -1,7 +1,7 @@
 /**
  * The connection of one worker at control: what it has received, and what waits to be sent to it.
- * Guarantees: a worker that sends an invalid message, or no hello within 5 s, is disconnected; an oversized line is skipped and reported; session
- * records never delay a snapshot.
+ * Guarantees: a worker that sends an invalid message, or no hello within 5 s, is disconnected; an oversized line is
+ * skipped and reported; session records never delay a snapshot.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';

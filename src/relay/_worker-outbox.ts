@@ -1,7 +1,8 @@
 /**
- * Sends the newest snapshot to one worker: the head at once, then the lists and names that it does not have, one line in each turn of the event
- * loop, as fast as it reads.
- * Guarantees: only the newest catalog of a server is sent, one at a time; a worker that reads nothing for `STALL_MS` is disconnected.
+ * Sends the newest snapshot to one worker: the head at once, then the lists and names that it does not have, one line
+ * in each turn of the event loop, as fast as it reads.
+ * Guarantees: only the newest catalog of a server is sent, one at a time; a worker that reads nothing for `STALL_MS` is
+ * disconnected.
  */
 import type { Socket } from 'node:net';
 import type { Runtime } from '../runtime/runtime.ts';

@@ -1,7 +1,7 @@
 /**
  * The worker's end of the keys connection: receives keys and confirms the applied revisions.
- * Guarantees: reconnects for ever with backoff, within about 1 s after control is available; keys older than those of the worker are confirmed but
- * not applied.
+ * Guarantees: reconnects for ever with backoff, within about 1 s after control is available; keys older than those of
+ * the worker are confirmed but not applied.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';

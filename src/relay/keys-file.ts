@@ -1,6 +1,8 @@
 /**
- * Writes the keys to disk (`keys.json`, 0600), for a worker that starts while control is unavailable. Control writes it at each change.
- * Guarantees: `write` never waits; the newest keys are written; the file is always complete, the new one or the previous one.
+ * Writes the keys to disk (`keys.json`, 0600), for a worker that starts while control is unavailable. Control writes it
+ * at each change.
+ * Guarantees: `write` never waits; the newest keys are written; the file is always complete, the new one or the
+ * previous one.
  */
 import { join } from 'node:path';
 import { writeAtomically } from '../config/write-atomically.ts';

@@ -1,6 +1,6 @@
 /**
- * Messages between control and workers on `keys.sock`, one JSON object per line. Keys have their own connection, so that no snapshot in
- * transit delays a revocation. Member names are a wire format between versions: they stay.
+ * Messages between control and workers on `keys.sock`, one JSON object per line. Keys have their own connection, so
+ * that no snapshot in transit delays a revocation. Member names are a wire format between versions: they stay.
  */
 import type { KeyRecord } from '../model/snapshot.ts';
 

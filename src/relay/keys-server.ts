@@ -1,7 +1,8 @@
 /**
- * Control's end of the keys connection: sends all valid keys to workers at once and at each change, and receives their confirmations.
- * Guarantees: `publish` never waits; at most one unsent frame, the newest, waits for a slow worker; `awaitConfirmation` ends by its deadline and
- * returns each worker that has not confirmed.
+ * Control's end of the keys connection: sends all valid keys to workers at once and at each change, and receives their
+ * confirmations.
+ * Guarantees: `publish` never waits; at most one unsent frame, the newest, waits for a slow worker; `awaitConfirmation`
+ * ends by its deadline and returns each worker that has not confirmed.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -92,7 +93,10 @@ export class KeysServer implements Service {
     return [...this.#connections.values()].flatMap(({ worker }) => worker ?? []);
   }
 
-  /** Waits until workers 1 to `workerCount` have applied `want`, or until the deadline. Returns those that have not. Never rejects. */
+  /**
+   * Waits until workers 1 to `workerCount` have applied `want`, or until the deadline. Returns those that have not.
+   * Never rejects.
+   */
   async awaitConfirmation(
     want: AppliedRevisions,
     workerCount: number,

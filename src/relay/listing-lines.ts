@@ -1,5 +1,6 @@
 /**
- * Encodes a listing for the relay as lines of about 128 KiB of rows and a final line with everything else, and assembles it again.
+ * Encodes a listing for the relay as lines of about 128 KiB of rows and a final line with everything else, and
+ * assembles it again.
  * Guarantees: only complete listings are returned; a connection assembles one listing at a time, limited in bytes.
  */
 import type { GivenName, Listing } from '../model/snapshot.ts';
@@ -67,7 +68,10 @@ export class RowsInbox {
     this.#maxBytes = maxBytes;
   }
 
-  /** Adds rows; `bytes` is the length of their line. Returns false when the listing is too large; it will not be assembled. */
+  /**
+   * Adds rows; `bytes` is the length of their line. Returns false when the listing is too large; it will not be
+   * assembled.
+   */
   add({ server, version, list, rows }: RowsMessage, bytes: number): boolean {
     if (this.#of?.server !== server || this.#of.version !== version) this.#clear({ server, version });
     this.#bytes += bytes;

@@ -1,7 +1,9 @@
 /**
- * The worker's end of the relay: receives snapshots, sends events, listings and session records. Control may be unavailable for any time.
- * Guarantees: no `send…` method waits, throws or grows without limit; reconnects for ever with backoff; session records and listings are sent again
- * after each reconnect until control confirms them; the oldest events are dropped first, and counted.
+ * The worker's end of the relay: receives snapshots, sends events, listings and session records. Control may be
+ * unavailable for any time.
+ * Guarantees: no `send…` method waits, throws or grows without limit; reconnects for ever with backoff; session records
+ * and listings are sent again after each reconnect until control confirms them; the oldest events are dropped first,
+ * and counted.
  */
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -124,7 +126,10 @@ export class RelayClient implements Service {
     if (this.#records.put(record)) this.#flush();
   }
 
-  /** Sends the statuses of all servers of this worker, and its requests, after each change; only the newest report is kept. */
+  /**
+   * Sends the statuses of all servers of this worker, and its requests, after each change; only the newest report is
+   * kept.
+   */
   sendStatuses(
     servers: readonly ReportedStatus[],
     requests?: RequestTotals,

@@ -1,7 +1,8 @@
 /**
  * Control's end of the relay: sends snapshots and session records to workers, and passes their messages to `handlers`.
- * Guarantees: `publish` never waits; a worker is sent only the lists that it does not have; one that reads nothing for 5 s, or sends an invalid
- * message, is disconnected and the others are unaffected; an oversized line is skipped and reported; session records never delay a snapshot.
+ * Guarantees: `publish` never waits; a worker is sent only the lists that it does not have; one that reads nothing for
+ * 5 s, or sends an invalid message, is disconnected and the others are unaffected; an oversized line is skipped and
+ * reported; session records never delay a snapshot.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
@@ -70,8 +71,8 @@ export class RelayServer implements Service {
   }
 
   /**
-   * Sends to all workers, and to each that connects later. Returns the catalogs that exceed `snapshotBytes` and are left out; throws `store-failed`
-   * when the snapshot is too large even without lists.
+   * Sends to all workers, and to each that connects later. Returns the catalogs that exceed `snapshotBytes` and are
+   * left out; throws `store-failed` when the snapshot is too large even without lists.
    */
   publish(snapshot: Snapshot): readonly CatalogSize[] {
     const leftOut = this.#snapshot.update(snapshot);

@@ -1,7 +1,8 @@
 /**
  * Stores the snapshot on disk, so that a worker can start and serve without control.
- * Guarantees: `write` never waits and writes at most once a second, the newest snapshot; files are complete and 0600; `read` returns the newest
- * snapshot of all workers with the newest keys of all files; damaged or oversized files are skipped, and keys that may be outdated are not used.
+ * Guarantees: `write` never waits and writes at most once a second, the newest snapshot; files are complete and 0600;
+ * `read` returns the newest snapshot of all workers with the newest keys of all files; damaged or oversized files are
+ * skipped, and keys that may be outdated are not used.
  */
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -95,7 +96,8 @@ export class SnapshotFile {
     this.#lastMs = runtime.clock.nowMs();
     const deadline = runtime.deadline(WRITE_TIMEOUT_MS);
     const { format, revision, keysRevision, ...rest } = snapshot;
-    // The revisions come first, so that reading the beginning is enough to find the newest file. Keys are in `keys.json`.
+    // The revisions come first, so that reading the beginning is enough to find the newest file. Keys are in
+    // `keys.json`.
     const text = jsonPieces({ format, revision, keysRevision, ...rest, keys: [] });
     const turn = writeAtomically(join(dir, this.#own), text, { waits: runtime.waits, deadline })
       .catch((fault: unknown) => runtime.bus.publish({ type: 'task-faulted', task: 'snapshot file', fault }))
@@ -163,8 +165,8 @@ async function readHead(path: string, maxBytes: number): Promise<string> {
 const NO_KEYS = { keys: [], keysRevision: 0 } as const;
 
 /**
- * Returns the keys of the newest file: `keys.json`, or a snapshot that an older version wrote later. When `keys.json` is damaged, or is missing
- * and any snapshot is damaged, some keys may have been revoked since: returns none.
+ * Returns the keys of the newest file: `keys.json`, or a snapshot that an older version wrote later. When `keys.json`
+ * is damaged, or is missing and any snapshot is damaged, some keys may have been revoked since: returns none.
  */
 async function readNewestKeys(
   dir: string,

@@ -1,7 +1,8 @@
 /**
- * Buffers the events of one resumable stream for a client that reconnects, and sends new events to its current connection.
- * Guarantees: limited in number, bytes and time; of several connections the newest receives new events, and the others stay open; nothing follows
- * the final message.
+ * Buffers the events of one resumable stream for a client that reconnects, and sends new events to its current
+ * connection.
+ * Guarantees: limited in number, bytes and time; of several connections the newest receives new events, and the others
+ * stay open; nothing follows the final message.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Runtime } from '../runtime/runtime.ts';

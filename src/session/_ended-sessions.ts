@@ -1,6 +1,7 @@
 /**
  * Sessions that have ended, here or on another worker, and the streams that end with them.
- * Guarantees: the tombstones of all and of one owner are limited, and the owner with most loses one; each end is reported once.
+ * Guarantees: the tombstones of all and of one owner are limited, and the owner with most loses one; each end is
+ * reported once.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Runtime } from '../runtime/runtime.ts';

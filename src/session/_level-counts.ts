@@ -1,5 +1,6 @@
 /**
- * Counts the sessions of each path by log level, so that the most verbose level is found without iterating over sessions.
+ * Counts the sessions of each path by log level, so that the most verbose level is found without iterating over
+ * sessions.
  */
 import { LOG_LEVELS } from '../protocol/log-level.ts';
 

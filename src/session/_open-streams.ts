@@ -1,8 +1,9 @@
 /**
- * Holds the open GET streams of sessions, which carry messages outside of requests. `downstream/` implements the streams.
- * Guarantees: a message is sent once, to the newest stream of its session, and the others stay open; when the registry is full, only the new
- * stream is closed; a retained stream (its client may reconnect) receives messages and takes no place of a new one; a broadcast to thousands is
- * spread over several turns of the event loop.
+ * Holds the open GET streams of sessions, which carry messages outside of requests. `downstream/` implements the
+ * streams.
+ * Guarantees: a message is sent once, to the newest stream of its session, and the others stay open; when the registry
+ * is full, only the new stream is closed; a retained stream (its client may reconnect) receives messages and takes no
+ * place of a new one; a broadcast to thousands is spread over several turns of the event loop.
  */
 import { CappedMap } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -78,8 +79,8 @@ export class OpenStreams<S extends StreamOwner> {
   }
 
   /**
-   * Keeps a stream whose client may return: until `detach` it receives messages, unless another stream of its session is open.
-   * Returns false when it is not a stream of the session.
+   * Keeps a stream whose client may return: until `detach` it receives messages, unless another stream of its session
+   * is open. Returns false when it is not a stream of the session.
    */
   retain(owner: S, stream: SessionStream): boolean {
     if (!this.#remove(owner.random, stream)) return false;

@@ -1,6 +1,8 @@
 /**
- * The preferences of all sessions, and what is derived from them: bytes of each owner, subscribers of each resource, sessions of each level.
- * Guarantees: limited in number and bytes, for each owner and in total; what is derived always agrees with the entries, also when one is evicted.
+ * The preferences of all sessions, and what is derived from them: bytes of each owner, subscribers of each resource,
+ * sessions of each level.
+ * Guarantees: limited in number and bytes, for each owner and in total; what is derived always agrees with the entries,
+ * also when one is evicted.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Runtime } from '../runtime/runtime.ts';

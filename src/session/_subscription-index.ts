@@ -1,6 +1,7 @@
 /**
  * Finds the sessions that are subscribed to a resource, without iterating over all sessions.
- * Guarantees: an update looks up its URI and at most `PARENTS` containing paths, however many sessions and subscriptions there are.
+ * Guarantees: an update looks up its URI and at most `PARENTS` containing paths, however many sessions and
+ * subscriptions there are.
  */
 
 export interface Subscription {
@@ -22,7 +23,8 @@ const SLASH = '/';
 
 export class SubscriptionIndex {
   /** By server, then by URI: the URI that each session used. */
-  readonly #servers = new Map<string, Map<string, Map<string, string>>>(); // bounded by: the subscriptions of `session.notes`
+  // bounded by: the subscriptions of `session.notes`
+  readonly #servers = new Map<string, Map<string, Map<string, string>>>();
 
   add(id: string, { server, uri, named }: Subscription): void {
     const uris = this.#servers.get(server) ?? new Map<string, Map<string, string>>();

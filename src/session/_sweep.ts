@@ -1,6 +1,7 @@
 /**
  * Removes expired entries from large maps once a minute.
- * Guarantees: at most 10,000 entries (about 1 ms) in one turn of the event loop; a sweep ends even while entries are added and removed.
+ * Guarantees: at most 10,000 entries (about 1 ms) in one turn of the event loop; a sweep ends even while entries are
+ * added and removed.
  */
 import type { Timers } from '../runtime/clock.ts';
 

@@ -1,7 +1,8 @@
 /**
  * Preferences of sessions that are not part of the session id: log level and resource subscriptions.
- * Guarantees: limited for each session, each key and in total, in number and bytes; a key above its share loses its own; every change is
- * published to listeners for replication; stored preferences never replace newer ones nor revive an ended session.
+ * Guarantees: limited for each session, each key and in total, in number and bytes; a key above its share loses its
+ * own; every change is published to listeners for replication; stored preferences never replace newer ones nor revive
+ * an ended session.
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/server/resources#subscriptions
  */
 import type { Limits } from '../config/limits.ts';
@@ -92,7 +93,10 @@ export class SessionPreferences {
     return this.#update(session, { level: this.level(session.random), subscriptions: [...others, subscription] });
   }
 
-  /** Subscribes a new session to those that fit its limits. Returns them in order, or the limit that leaves no room at all. */
+  /**
+   * Subscribes a new session to those that fit its limits. Returns them in order, or the limit that leaves no room at
+   * all.
+   */
   subscribeAll(
     session: PreferencesHolder,
     requested: readonly Subscription[],

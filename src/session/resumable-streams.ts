@@ -1,8 +1,9 @@
 /**
  * Resumable streams: buffers what was sent, so that a client can continue a stream with GET and `Last-Event-ID`.
- * Guarantees: an event is replayed only on its own stream; nothing follows the final message; of several connections the newest receives new
- * events; buffers are limited in number, bytes and time, each and in total; an event id names the worker, its process and the request, so that
- * any worker can report a lost call. Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
+ * Guarantees: an event is replayed only on its own stream; nothing follows the final message; of several connections
+ * the newest receives new events; buffers are limited in number, bytes and time, each and in total; an event id names
+ * the worker, its process and the request, so that any worker can report a lost call. Source:
+ * https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
@@ -50,7 +51,10 @@ const MAX_EVICTIONS = 64;
 const LOST_INSTANCE = 'lost';
 const EVENT_ID = /^(\d{1,3})\.([\w-]{4,16})\.([0-9a-z]{1,10})\.([0-9a-z]{1,8})(E?)(?:\.([\w-]{1,172}))?$/;
 
-/** Returns the id of the event that reports a lost call; a client that has received it has everything. `idRaw` comes from an event id. */
+/**
+ * Returns the id of the event that reports a lost call; a client that has received it has everything. `idRaw` comes
+ * from an event id.
+ */
 export function lostEventId(idRaw: Buffer): string {
   return `0.${LOST_INSTANCE}.0.0.${idRaw.toString('base64url')}`;
 }
@@ -90,8 +94,10 @@ export class ResumableStreams {
   }
 
   /**
-   * Opens a stream of a session for a caller; it closes when the caller's key loses access, and is returned closed when it has none.
-   * `idRaw`: JSON text of the request id; undefined = the GET stream of the session. `closed` is called when the stream closes.
+   * Opens a stream of a session for a caller; it closes when the caller's key loses access, and is returned closed when
+   * it has none.
+   * `idRaw`: JSON text of the request id; undefined = the GET stream of the session. `closed` is called when the stream
+   * closes.
    */
   open(
     { random, owner }: { readonly random: string; readonly owner: string },
@@ -160,7 +166,10 @@ export class ResumableStreams {
   }
 }
 
-/** Returns the request id of an event id as JSON text without blanks. Clients control it: undefined when it is not valid. */
+/**
+ * Returns the request id of an event id as JSON text without blanks. Clients control it: undefined when it is not
+ * valid.
+ */
 function requestId(text: string): Buffer | undefined {
   const raw = Buffer.from(text, 'base64url');
   return isRequestId(raw) ? raw : undefined;

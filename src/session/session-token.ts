@@ -1,7 +1,8 @@
 /**
  * Encodes the content of a session id as compact bytes, which `seal/` encrypts: sessions need no storage.
- * Guarantees: decoding inverts encoding; the sealed text has at most 512 characters; unknown formats decode to undefined. Client names are
- * truncated; owner and path are replaced by a digest when too long, so that two never become equal.
+ * Guarantees: decoding inverts encoding; the sealed text has at most 512 characters; unknown formats decode to
+ * undefined. Client names are truncated; owner and path are replaced by a digest when too long, so that two never
+ * become equal.
  */
 import { createHash } from 'node:crypto';
 

@@ -1,8 +1,9 @@
 /**
  * Sessions of the 2025 eras: sealed session ids that any worker can open; memory is only a cache.
- * Guarantees: any worker accepts an id sealed with a known secret, also after `kill -9`, until it is too old or ended by DELETE; a foreign or
- * altered id, or one of another user or key family, is unknown; idle sessions cost nothing; many new sessions close nobody's stream; no sweep
- * and no broadcast blocks the event loop. `process/session-records.ts` replicates tombstones.
+ * Guarantees: any worker accepts an id sealed with a known secret, also after `kill -9`, until it is too old or ended
+ * by DELETE; a foreign or altered id, or one of another user or key family, is unknown; idle sessions cost nothing;
+ * many new sessions close nobody's stream; no sweep and no broadcast blocks the event loop.
+ * `process/session-records.ts` replicates tombstones.
  */
 import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
@@ -120,7 +121,10 @@ export class Sessions {
     return this.#open(id)?.random;
   }
 
-  /** Ends a session: its id returns 404 here, and on other workers when the tombstone arrives. `reason` is logged; default DELETE. */
+  /**
+   * Ends a session: its id returns 404 here, and on other workers when the tombstone arrives. `reason` is logged;
+   * default DELETE.
+   */
   end(id: string, reason = 'DELETE'): void {
     const session = this.#open(id);
     if (!session) return;
@@ -134,8 +138,8 @@ export class Sessions {
   }
 
   /**
-   * Drops the sessions of an owner whose last valid key is revoked. Those that are `known` to other workers (random parts) end with a tombstone;
-   * for the others the missing key is enough.
+   * Drops the sessions of an owner whose last valid key is revoked. Those that are `known` to other workers (random
+   * parts) end with a tombstone; for the others the missing key is enough.
    */
   endOwned(owner: { readonly userId: string; readonly family: string }, known: readonly string[]): void {
     const userId = sealedOwner(owner.userId);
@@ -199,7 +203,10 @@ export class Sessions {
     return this.#streams.hasStream(random);
   }
 
-  /** Sends to the open streams of all matching sessions, some of them in later turns of the event loop. Returns their number. */
+  /**
+   * Sends to the open streams of all matching sessions, some of them in later turns of the event loop. Returns their
+   * number.
+   */
   broadcast(fits: (session: Session) => boolean, message: Buffer): number {
     return this.#streams.broadcast(fits, message);
   }

@@ -1,7 +1,7 @@
 /**
  * The store of the control process: SQLite in `mcphub.db` of the data directory. The files beside it access the tables.
- * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request is on disk; every failure
- * of disk or file is a `HubError('store-failed')` for the caller and nothing else.
+ * Guarantees: requests run one after the other, each limited by `storeMs` and the caller's deadline; a resolved request
+ * is on disk; every failure of disk or file is a `HubError('store-failed')` for the caller and nothing else.
  */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -37,8 +37,8 @@ export interface StoreOptions {
 }
 
 /**
- * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a newer program: only
- * that program can open it).
+ * Opens, checks and migrates the database. Throws `store-failed` (disk, damaged file) or `config-invalid` (created by a
+ * newer program: only that program can open it).
  */
 export async function openStore(options: StoreOptions, deadline: Deadline): Promise<Store> {
   const { runtime, dir, migrations = MIGRATIONS } = options;
@@ -103,7 +103,10 @@ export class Store {
     return this.#failing;
   }
 
-  /** Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded or wait-expired. */
+  /**
+   * Runs `work` in a transaction, after all earlier requests. `what` appears in errors. Throws store-failed, overloaded
+   * or wait-expired.
+   */
   async run<T>(what: string, work: (db: Db, turn: Turn) => Promise<T>, deadline: Deadline): Promise<T> {
     const transact = () => this.#db.transaction().execute((transaction) => work(transaction, this.#turn));
     const result = await this.#request(what, transact, deadline);
@@ -173,7 +176,10 @@ export class Store {
     return result;
   }
 
-  /** Checkpoints after long work or many transactions, in a separate turn: a commit and a checkpoint of 4 MB take 8 ms each (measured). */
+  /**
+   * Checkpoints after long work or many transactions, in a separate turn: a commit and a checkpoint of 4 MB take 8 ms
+   * each (measured).
+   */
   async #checkpointIfDue(): Promise<void> {
     this.#transactions += 1;
     if (!this.#isLong && this.#transactions < CHECKPOINT_TRANSACTIONS) return;
