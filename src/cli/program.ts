@@ -37,7 +37,8 @@ function addStart(program: Command): void {
     .description('run the hub in the foreground')
     .addHelpText(
       'after',
-      '\nSignals: TERM and INT drain and stop (a second signal at least 0.5 s later stops at once), HUP reloads the configuration, USR2 replaces the workers one at a time.',
+      '\nSignals: TERM and INT drain and stop (a second signal at least 0.5 s later stops at once), ' +
+        'HUP reloads the configuration, USR2 replaces the workers one at a time.',
     )
     .action(async (options) => (await import('./start.ts')).start(options));
   for (const option of START_OPTIONS) {

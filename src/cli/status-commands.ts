@@ -23,7 +23,8 @@ export async function status(options: HubOptions): Promise<void> {
     return;
   }
   print(
-    `mcphub ${answer.version}, up ${ago(answer.process.uptimeMs)}, port ${answer.port}, ${answer.tools} tools, ${answer.prompts} prompts, ${answer.resources} resources, ${answer.keys} keys, ${answer.groups} groups`,
+    `mcphub ${answer.version}, up ${ago(answer.process.uptimeMs)}, port ${answer.port}, ${answer.tools} tools, ` +
+      `${answer.prompts} prompts, ${answer.resources} resources, ${answer.keys} keys, ${answer.groups} groups`,
   );
   print(
     `configuration ${answer.config.file}${answer.config.refused ? `; a newer version was REFUSED:\n  ${answer.config.refused.errors.join('\n  ')}` : ''}`,

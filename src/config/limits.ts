@@ -945,7 +945,8 @@ export const LIMITS = {
     'ms',
     [1, 1 * MINUTE],
     'MCPHUB_BALANCER_MS',
-    'At a stop, connections are still accepted for this long when one address has asked /readyz three times or more over 2 s, the last time within 30 s; never at a terminal.',
+    'At a stop, connections are still accepted for this long when one address has asked /readyz three times or more ' +
+      'over 2 s, the last time within 30 s; never at a terminal.',
   ),
   // Supervisor
   beatMs: row(

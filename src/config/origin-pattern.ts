@@ -62,7 +62,8 @@ export function readOriginPattern(text: string): PatternRead {
   if (name === undefined || !isWildcardRight(name, isWeb))
     return {
       expected:
-        'one "*" in place of the first labels ("https://*.example.com"), of the port ("http://localhost:*"), or of the host of an app\'s scheme ("vscode-webview://*")',
+        'one "*" in place of the first labels ("https://*.example.com"), of the port ("http://localhost:*"), ' +
+        'or of the host of an app\'s scheme ("vscode-webview://*")',
     };
   const host = isIP(name) === 6 ? `[${name}]` : name;
   const isDefault = parts.port === '' || parts.port === DEFAULT_PORT[parts.scheme];

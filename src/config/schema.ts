@@ -126,18 +126,26 @@ export const serverSchema = z.strictObject({
   launch: launchSchema.optional(),
   enabled: z.boolean().optional().meta({ description: 'false switches the server off.' }),
   disabled: z.boolean().optional().meta({ description: 'true switches the server off; the same as enabled: false.' }),
-  era: z.enum(['auto', '2025', '2026']).optional().meta({
-    description:
-      'Protocol of the server: 2025 = initialize (dates up to 2025-11-25), 2026 = stateless (2026-07-28), auto (default) = initialize, and the other where that is refused.',
-  }),
+  era: z
+    .enum(['auto', '2025', '2026'])
+    .optional()
+    .meta({
+      description:
+        'Protocol of the server: 2025 = initialize (dates up to 2025-11-25), 2026 = stateless (2026-07-28), ' +
+        'auto (default) = initialize, and the other where that is refused.',
+    }),
   interactive: z.boolean().optional().meta({
     description:
       'The server sends requests to users (elicitation, sampling, roots): each client session gets a separate connection to it.',
   }),
-  getStream: z.boolean().optional().meta({
-    description:
-      'false = the hub opens no GET stream to a Streamable HTTP server, for servers that handle one request at a time. It also detects such servers automatically.',
-  }),
+  getStream: z
+    .boolean()
+    .optional()
+    .meta({
+      description:
+        'false = the hub opens no GET stream to a Streamable HTTP server, ' +
+        'for servers that handle one request at a time. It also detects such servers automatically.',
+    }),
   ...times,
   inFlight: z.number().optional().meta({ description: 'Maximum number of calls in flight at the server.' }),
   startMs: quantity.optional().meta({ description: 'From the start of the program to its first answer.' }),
@@ -217,11 +225,14 @@ export const fileSchema = z
         }),
         allowedOrigins: texts.meta({
           description:
-            'Origins accepted besides loopback, such as https://ui.example.com, http://localhost:*, https://*.example.com or app://obsidian.md; environment MCPHUB_ALLOWED_ORIGINS.',
+            'Origins accepted besides loopback, such as https://ui.example.com, http://localhost:*, ' +
+            'https://*.example.com or app://obsidian.md; environment MCPHUB_ALLOWED_ORIGINS.',
         }),
         trustedProxies: texts.meta({
           description:
-            'Addresses and networks (10.0.0.0/8) of reverse proxies: only their X-Forwarded-For and Forwarded name the client’s address, and they have no share of connections themselves; environment MCPHUB_TRUSTED_PROXIES.',
+            'Addresses and networks (10.0.0.0/8) of reverse proxies: only their X-Forwarded-For and Forwarded name ' +
+            'the client’s address, and they have no share of connections themselves; ' +
+            'environment MCPHUB_TRUSTED_PROXIES.',
         }),
         watchConfig: z.boolean().optional().meta({
           description:
@@ -231,10 +242,14 @@ export const fileSchema = z
           description:
             'Clients of 2024-11-05 are served at /sse and /messages. Default true; environment MCPHUB_LEGACY_SSE (1 or 0).',
         }),
-        keyInQuery: z.boolean().optional().meta({
-          description:
-            'A key may also come as ?key=…, for clients that cannot send headers; addresses end up in logs and histories. Default false; environment MCPHUB_KEY_IN_QUERY (1 or 0).',
-        }),
+        keyInQuery: z
+          .boolean()
+          .optional()
+          .meta({
+            description:
+              'A key may also come as ?key=…, for clients that cannot send headers; ' +
+              'addresses end up in logs and histories. Default false; environment MCPHUB_KEY_IN_QUERY (1 or 0).',
+          }),
       })
       .optional(),
     ...ignoredKeys(FOREIGN_TOP_KEYS),

@@ -38,7 +38,10 @@ function nobody({ dataDir, dataDirFault, processes, evidence, isBlind }: Seen): 
       'Run the command as the user of the hub (`sudo -u <user> mcphub doctor`), or pass the pid of its supervisor.',
     );
   if (other) {
-    const says = `pid ${other.pid} (${other.role}) is not a process of a hub; it is in state ${other.state}${other.sleepsIn ? `, sleeping in ${other.sleepsIn}` : ''}, ${other.cpuPercent} % CPU.`;
+    const says =
+      `pid ${other.pid} (${other.role}) is not a process of a hub; ` +
+      `it is in state ${other.state}${other.sleepsIn ? `, sleeping in ${other.sleepsIn}` : ''}, ` +
+      `${other.cpuPercent} % CPU.`;
     return { level: 'bad', says, todo: 'Pass the pid of the supervisor, or omit it; the data directory records it.' };
   }
   const last = evidence.at(-1);
@@ -120,7 +123,9 @@ function ofPort({ port, queue, health }: Seen['ports'][number], { processes }: S
   if ('why' in health) {
     const hubsAnswer = processes.some(({ role, answer }) => role.startsWith('hub-') && answer && 'ms' in answer);
     const todo = hubsAnswer
-      ? 'The workers answer on their private sockets, so the fault is in the supervisor or in the handover of connections: send SIGUSR2 to the supervisor to replace the workers; if that does not help, end the supervisor with `kill -9` and start the hub again.'
+      ? 'The workers answer on their private sockets, so the fault is in the supervisor or in the handover of ' +
+        'connections: send SIGUSR2 to the supervisor to replace the workers; if that does not help, ' +
+        'end the supervisor with `kill -9` and start the hub again.'
       : 'No worker answers; see the table of processes.';
     return [bad(`GET /health on port ${port} gets no response (${health.why}).${waiting}`, todo)];
   }

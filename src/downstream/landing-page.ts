@@ -38,7 +38,9 @@ export function landingPage(origin: string, state: string): string {
   const url = `${origin}/mcp`;
   const entry = { mcphub: { url, headers: { Authorization: 'Bearer mcphub_…' } } };
   const body = '{"jsonrpc":"2.0","id":1,"method":"tools/list"}';
-  const curl = `curl -sS ${url} -H 'Authorization: Bearer mcphub_…' -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' -d '${body}'`;
+  const curl =
+    `curl -sS ${url} -H 'Authorization: Bearer mcphub_…' -H 'Content-Type: application/json' ` +
+    `-H 'Accept: application/json, text/event-stream' -d '${body}'`;
   return htmlPage({
     style: STYLE,
     main: `<p>One endpoint for many MCP servers. State: <strong>${escapeHtml(state)}</strong>.</p>

@@ -359,7 +359,8 @@ export const ERRORS = {
     200,
     'info',
     'The circuit breaker of this server is open.',
-    'Recent calls failed and the server did not answer a ping, or it requested a pause; see `mcphub servers list`. The hub probes it in the background and closes the circuit breaker when it answers.',
+    'Recent calls failed and the server did not answer a ping, or it requested a pause; see `mcphub servers list`. ' +
+      'The hub probes it in the background and closes the circuit breaker when it answers.',
     RETRY,
   ),
   'upstream-connect': row(

@@ -25,7 +25,9 @@ export async function migrate(
   const newest = migrations.at(-1)?.version ?? 0;
   if (from > newest) {
     throw new HubError('config-invalid', {
-      message: `the database ${path} has version ${from}, of a newer mcphub; this one supports versions up to ${newest}. Use the newer program, or restore ${path}.backup-v${newest}.`,
+      message:
+        `the database ${path} has version ${from}, of a newer mcphub; ` +
+        `this one supports versions up to ${newest}. Use the newer program, or restore ${path}.backup-v${newest}.`,
     });
   }
   if (target < 0 || target > newest) throw new HubError('internal', { message: `there is no store version ${target}` });

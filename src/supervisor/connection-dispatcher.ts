@@ -51,7 +51,10 @@ const REPORT_MS = 5000;
 /** Equals what `refusalFrame` writes for the code `starting`; this process does not load that module. */
 const UNAVAILABLE_BODY =
   '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"No worker is ready; retry in a few seconds.","data":{"code":"starting","retryable":true}}}';
-const UNAVAILABLE_RESPONSE = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: ${UNAVAILABLE_BODY.length}\r\n\r\n${UNAVAILABLE_BODY}`;
+const UNAVAILABLE_RESPONSE =
+  'HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nx-content-type-options: nosniff\r\n' +
+  'cache-control: no-store\r\nretry-after: 1\r\nconnection: close\r\n' +
+  `content-length: ${UNAVAILABLE_BODY.length}\r\n\r\n${UNAVAILABLE_BODY}`;
 
 export class ConnectionDispatcher {
   readonly #limits: Pick<Limits, 'connections' | 'handoverMs' | 'handoverQueue'>;

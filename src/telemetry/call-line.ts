@@ -53,7 +53,8 @@ export function callLine(
     return `${second}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`;
   }
   return (fact, level) => {
-    let line = `{"level":"${level}","time":"${time()}",${fixed},"event":"call-answered","req_id":${quoted(fact.requestId)},"method":${method(fact.method)},"user":${user(fact.user)}`;
+    let line = `{"level":"${level}","time":"${time()}",${fixed},"event":"call-answered"`;
+    line += `,"req_id":${quoted(fact.requestId)},"method":${method(fact.method)},"user":${user(fact.user)}`;
     if (fact.server !== undefined) line += `,"upstream":${server(fact.server)}`;
     if (fact.tool !== undefined) line += `,"tool":${tool(fact.tool)}`;
     line += `,"duration_ms":${Math.round(fact.ms)},"bytes":${fact.bytes},"outcome":"${fact.outcome}"`;

@@ -67,7 +67,9 @@ const ROWS: { readonly [T in FactType]: Row<Of<T>> } = {
   'memory-measured': {
     level: 'info',
     msg: (f) =>
-      `memory ${mib(f.rssBytes)} (at most ${mib(f.peakRssBytes)}${f.slope === undefined ? '' : `, ${f.slope} MB/h`}), heap ${mib(f.heapBytes)}, loop delay p99 ${f.loopP99Ms} ms`,
+      `memory ${mib(f.rssBytes)} ` +
+      `(at most ${mib(f.peakRssBytes)}${f.slope === undefined ? '' : `, ${f.slope} MB/h`}), ` +
+      `heap ${mib(f.heapBytes)}, loop delay p99 ${f.loopP99Ms} ms`,
     fields: (f) => ({
       rss_bytes: f.rssBytes,
       heap_bytes: f.heapBytes,

@@ -20,7 +20,10 @@ export async function scriptFault(
   const line = await firstLine(file);
   if (line === undefined) return undefined;
   if (line.endsWith('\r'))
-    return `The first line of ${file} ends with a carriage return (Windows line end), so that its interpreter is not found. Convert it: sed -i 's/\\r$//' ${file}`;
+    return (
+      `The first line of ${file} ends with a carriage return (Windows line end), ` +
+      `so that its interpreter is not found. Convert it: sed -i 's/\\r$//' ${file}`
+    );
   const [interpreter = '', ...args] = line.trim().split(/[ \t]+/);
   if (interpreter === '') return undefined;
   if (!(await exists(interpreter)))

@@ -13,7 +13,8 @@ export const SCAN = { maxDepth: 4096, maxIdBytes: 256, strict: false } as const;
 /** Larger params of a notification are not rewritten, bytes. */
 const NEUTRAL_BYTES = 1024 * 1024;
 export const ASKS =
-  'The server needs an answer of the user to continue, and the client cannot provide one: set "interactive": true for the server, and use a client that declares the capability.';
+  'The server needs an answer of the user to continue, and the client cannot provide one: ' +
+  'set "interactive": true for the server, and use a client that declares the capability.';
 
 export function translateNotification(envelope: Envelope): Envelope {
   const { bytes, params, method } = envelope;

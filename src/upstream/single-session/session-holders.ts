@@ -43,7 +43,9 @@ export class SessionHolders {
     this.#parts = parts;
   }
 
-  /** Returns the private socket of the worker that holds a session with the server. Never rejects; ends by the deadline. */
+  /**
+   * Returns the private socket of the worker that holds a session with the server. Never rejects; ends by the deadline.
+   */
   async find(server: SessionOf, deadline: Deadline): Promise<Holder> {
     const sockets = this.#parts.others();
     const answers = await Promise.all(sockets.map((socket) => this.isHeldAt(socket, server, deadline)));

@@ -53,7 +53,8 @@ export function sessionTarget(server: string, { url, headers }: Pick<HttpSpec, '
 export class SessionMemory {
   readonly #parts: SessionMemoryParts;
   /** Files of sessions that are open in this process, and the end of their writes. */
-  readonly #open = new Map<string, Promise<void>>(); // bounded by: servers, one session of each and one that is tried beside it
+  // bounded by: servers, one session of each and one that is tried beside it
+  readonly #open = new Map<string, Promise<void>>();
   /** Pending initialize requests whose connections have ended, by target. */
   readonly #late = new Map<string, number>(); // bounded by: servers; those without one leave
 

@@ -127,7 +127,10 @@ function adviceFor(objection: Objection | undefined): string {
     case 'scope':
       return ' The credentials are the setting "headers" of the server, or part of its "url".';
     case 'host':
-      return ' It does not serve the Host header that the hub sends: set "headers": {"Host": "…"} of the server to a name that it accepts, or allow the name there. Credentials are not the reason.';
+      return (
+        ' It does not serve the Host header that the hub sends: ' +
+        'set "headers": {"Host": "…"} of the server to a name that it accepts, or allow the name there. Credentials are not the reason.'
+      );
     case 'origin':
       return ' It does not accept the Origin header: set "headers": {"Origin": "…"} of the server to one that it accepts. Credentials are not the reason.';
     default:
