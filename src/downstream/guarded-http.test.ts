@@ -6,7 +6,7 @@ import { limitsFrom } from '../config/limits.ts';
 import type { HubEvent } from '../model/events.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import { guardCallback, whenSettled } from './guarded-http.ts';
-import { createListener } from './listener.ts';
+import { Listener } from './listener.ts';
 import type { Handler } from './router.ts';
 import { createSlowReaders } from './slow-reader.ts';
 
@@ -19,7 +19,7 @@ async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise
   runtime.bus.listen((fact) => facts.push(fact));
   const limits = limitsFrom({});
   const slowReaders = createSlowReaders({ runtime, limits });
-  const listener = createListener({
+  const listener = new Listener({
     runtime,
     limits,
     name: 'test',

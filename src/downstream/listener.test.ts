@@ -6,7 +6,7 @@ import { until } from '../../test/support/hub.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import { writeFrame, writeJson, writePieces } from './http-answer.ts';
-import { createListener } from './listener.ts';
+import { Listener } from './listener.ts';
 import type { Handler } from './router.ts';
 import { createSlowReaders } from './slow-reader.ts';
 
@@ -26,7 +26,7 @@ for (const [name, handler] of Object.entries(WRITERS)) {
     const runtime = createRuntime();
     const limits = limitsFrom({ streamSlowMs: 1000 });
     const slowReaders = createSlowReaders({ runtime, limits });
-    const listener = createListener({
+    const listener = new Listener({
       runtime,
       limits,
       name: 'test',
@@ -58,7 +58,7 @@ test('every request is counted once, and so is its response, by class', async ()
     else response.writeHead(Number(url?.slice(1))).end();
   };
   const parts = { runtime, limits, name: 'test', handler, slowReaders, proxies: { has: () => false } };
-  const listener = createListener(parts);
+  const listener = new Listener(parts);
   const port = await listener.listen({ port: 0, host: '127.0.0.1' }, runtime.deadline(5000));
   const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`;
   const socket = connect(port, '127.0.0.1');
@@ -86,7 +86,7 @@ test('a client that keeps its half open after an error does not keep the connect
   const limits = limitsFrom({ headersMs: 1000, discardMs: 100 });
   const slowReaders = createSlowReaders({ runtime, limits });
   const handler: Handler = (_, response) => void response.end();
-  const listener = createListener({
+  const listener = new Listener({
     runtime,
     limits,
     name: 'test',
@@ -128,7 +128,7 @@ test('a JSON answer has the same headers whether its head was prepared or built,
     request.resume();
     request.on('end', () => writeFrame(response, pieces));
   };
-  const listener = createListener({
+  const listener = new Listener({
     runtime,
     limits,
     name: 'test',

@@ -11,7 +11,7 @@ import { createEndpoint, type Endpoint } from '../downstream/endpoint.ts';
 import { createForward } from '../downstream/forward.ts';
 import { createHttpClasses } from '../downstream/http-classes.ts';
 import { createLegacySse } from '../downstream/legacy-sse.ts';
-import { createListener, type Listener } from '../downstream/listener.ts';
+import { Listener } from '../downstream/listener.ts';
 import { Pacing } from '../downstream/pacing.ts';
 import { createPeerWorkers, type PeerWorkers } from '../downstream/peer-workers.ts';
 import { createRefusalTraces } from '../downstream/refusal-trace.ts';
@@ -66,9 +66,9 @@ export function createWorkerHttp(options: WorkerPartsOptions, core: WorkerCore, 
   const http = { runtime, limits, slowReaders, traces: createRefusalTraces({ runtime, limits }) };
   const listening = { ...http, proxies, pacing, classes: createHttpClasses(http) };
   const pages = () => snapshots.current.settings;
-  const front: Listener = createListener({ ...listening, name: 'front', handler: router, pages, pacesReads: true });
+  const front: Listener = new Listener({ ...listening, name: 'front', handler: router, pages, pacesReads: true });
   const privateHandler = createPrivateHandler(options, core, { ...answering, health, front });
-  const privateFront = createListener({ ...listening, name: 'private', handler: privateHandler });
+  const privateFront = new Listener({ ...listening, name: 'private', handler: privateHandler });
   return { health, streams, front, privateFront };
 }
 

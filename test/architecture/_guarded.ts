@@ -29,7 +29,7 @@ export function unguardedCallbacks(file: SourceFile): string[] {
 }
 
 /**
- * HTTP servers of a worker are made by `createListener`, which guards their requests and watches their readers; these
+ * HTTP servers of a worker are made by `Listener`, which guards their requests and watches their readers; these
  * are no part of a worker.
  */
 const OTHER_SERVERS: ReadonlySet<string> = new Set([
@@ -41,7 +41,7 @@ const OTHER_SERVERS: ReadonlySet<string> = new Set([
 export function otherServers(file: SourceFile): string[] {
   if (OTHER_SERVERS.has(file.path)) return [];
   return [...file.code.matchAll(/import\s*\{[^}]*\bcreateServer\b[^}]*\}\s*from\s*'node:https?'/g)].map(
-    (match) => `${placeOf(file, match.index)} an HTTP server beside createListener`,
+    (match) => `${placeOf(file, match.index)} an HTTP server beside Listener`,
   );
 }
 
