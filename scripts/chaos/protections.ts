@@ -181,7 +181,7 @@ export const PROTECTIONS: readonly Protection[] = [
   {
     row: 'F7',
     what: 'a rejection that nobody looks at is no death',
-    file: 'src/process/worker-process.ts',
+    file: 'src/process/worker-end.ts',
     find: "  process.on('unhandledRejection',",
     replace: "  process.on('unhandledRejectionX',",
     test: 'test/chaos/rolling.test.ts',

@@ -17,82 +17,87 @@ export interface KeyOwner {
   readonly family: string;
 }
 
-export interface AccessWatch {
-  /** Revisions that are applied completely: nothing that they do not allow is open any more. */
-  readonly applied: { readonly keysRevision: number; readonly revision: number };
-  /** Calls back when `applied` has increased. */
-  onApplied(listener: () => void): void;
-}
-
-export function watchAccess(parts: {
+export interface AccessWatchParts {
   readonly runtime: Runtime;
   readonly snapshots: SnapshotHolder;
   /** Called when this owner has no valid key left. */
   readonly ownerLost: (owner: KeyOwner) => void;
-}): AccessWatch {
-  const { runtime, snapshots, ownerLost } = parts;
-  let owners: ReadonlyMap<string, KeyOwner> = new Map(); // bounded by: the keys of the snapshot
-  let listeners: readonly (() => void)[] = []; // bounded by: the composition
-  let applied = { keysRevision: 0, revision: 0 };
-  let ending = 0;
-  let expiry: TimerWheelEntry | undefined;
-  runtime.openWork.checkWith(
-    createAccessCheck(
-      () => snapshots.current,
-      () => runtime.clock.wallMs(),
-    ),
-    () => snapshots.current,
-  );
+}
 
-  function recheck(since: Snapshot): void {
+export class AccessWatch {
+  readonly #parts: AccessWatchParts;
+  #owners: ReadonlyMap<string, KeyOwner> = new Map(); // bounded by: the keys of the snapshot
+  #listeners: readonly (() => void)[] = []; // bounded by: the composition
+  #applied = { keysRevision: 0, revision: 0 };
+  #ending = 0;
+  #expiry: TimerWheelEntry | undefined;
+
+  constructor(parts: AccessWatchParts) {
+    const { runtime, snapshots } = parts;
+    this.#parts = parts;
+    runtime.openWork.checkWith(
+      createAccessCheck(
+        () => snapshots.current,
+        () => runtime.clock.wallMs(),
+      ),
+      () => snapshots.current,
+    );
+    snapshots.onSwap((now, before) => {
+      if (now.keys !== before.keys || !isSameView(now, before)) this.#recheck(before);
+      else this.#settle();
+    });
+  }
+
+  /** Revisions that are applied completely: nothing that they do not allow is open any more. */
+  get applied(): { readonly keysRevision: number; readonly revision: number } {
+    return this.#applied;
+  }
+
+  /** Calls back when `applied` has increased. */
+  onApplied(listener: () => void): void {
+    this.#listeners = [...this.#listeners, listener];
+  }
+
+  #recheck(since: Snapshot): void {
+    const { snapshots, runtime, ownerLost } = this.#parts;
     const { keysRevision, keys } = snapshots.current;
-    ending += 1;
+    this.#ending += 1;
     runtime.openWork.recheck(since, (ended) => {
-      ending -= 1;
+      this.#ending -= 1;
       if (ended > 0) runtime.bus.publish({ type: 'access-ended', items: ended, keysRevision });
-      settle();
+      this.#settle();
     });
     const valid = ownersOf(keys, runtime.clock.wallMs());
-    for (const [id, owner] of owners) if (!valid.has(id)) ownerLost(owner);
-    owners = valid;
-    armExpiry(keys);
+    for (const [id, owner] of this.#owners) if (!valid.has(id)) ownerLost(owner);
+    this.#owners = valid;
+    this.#armExpiry(keys);
   }
 
   /** A revision that arrived while items were still ending is applied with the last of them. */
-  function settle(): void {
+  #settle(): void {
+    const { snapshots } = this.#parts;
     const { keysRevision, revision } = snapshots.current;
-    if (ending > 0 || (applied.keysRevision === keysRevision && applied.revision === revision)) return;
-    applied = { keysRevision, revision };
-    for (const listener of listeners) listener();
+    if (this.#ending > 0 || (this.#applied.keysRevision === keysRevision && this.#applied.revision === revision))
+      return;
+    this.#applied = { keysRevision, revision };
+    for (const listener of this.#listeners) listener();
   }
 
-  function armExpiry(keys: readonly KeyRecord[]): void {
-    if (expiry) runtime.wheel.remove(expiry);
-    expiry = undefined;
+  #armExpiry(keys: readonly KeyRecord[]): void {
+    const { runtime, snapshots } = this.#parts;
+    if (this.#expiry) runtime.wheel.remove(this.#expiry);
+    this.#expiry = undefined;
     const nowMs = runtime.clock.wallMs();
     let nextMs: number | undefined;
     for (const { expiresAtMs } of keys)
       if (expiresAtMs !== undefined && expiresAtMs > nowMs) nextMs = Math.min(nextMs ?? expiresAtMs, expiresAtMs);
     if (nextMs === undefined) return;
     const inMs = Math.min(nextMs - nowMs, LOOK_AGAIN_MS);
-    expiry = runtime.wheel.add(runtime.clock.nowMs() + inMs, () => {
-      expiry = undefined;
-      recheck(snapshots.current);
+    this.#expiry = runtime.wheel.add(runtime.clock.nowMs() + inMs, () => {
+      this.#expiry = undefined;
+      this.#recheck(snapshots.current);
     });
   }
-
-  snapshots.onSwap((now, before) => {
-    if (now.keys !== before.keys || !isSameView(now, before)) recheck(before);
-    else settle();
-  });
-  return {
-    get applied() {
-      return applied;
-    },
-    onApplied(listener) {
-      listeners = [...listeners, listener];
-    },
-  };
 }
 
 /** Returns the owners by user and key family. */

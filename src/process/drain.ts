@@ -22,18 +22,6 @@ export interface DrainParts {
   readonly end: (code: number) => Promise<never>;
 }
 
-export interface Drain {
-  /** True from the first `begin`, `leave` or `abandon` on. */
-  readonly hasBegun: boolean;
-  begin(reason: string): void;
-  /**
-   * A replacement worker has taken over: connections move to it as their responses are sent, before the drain begins.
-   */
-  leave(): void;
-  /** Nobody needs an answer any more: ends the servers' processes and this one. */
-  abandon(reason: string): void;
-}
-
 const LOOK_MS = 50;
 const ABANDON_MS = 3000;
 /** Time in ms for which new calls on existing connections are accepted while others run. */
@@ -44,20 +32,56 @@ const LAST_CALLS_MS = 1000;
  */
 const MOVE_MS = 6000;
 
-export function createDrain({ runtime, limits, parts, isTerminal, closers, egress, end }: DrainParts): Drain {
-  let began = false;
+export class Drain {
+  readonly #parts: DrainParts;
+  #hasBegun = false;
+
+  constructor(parts: DrainParts) {
+    this.#parts = parts;
+  }
+
+  /** True from the first `begin`, `leave` or `abandon` on. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  begin(reason: string): void {
+    this.#begin(reason, false);
+  }
+
+  /**
+   * A replacement worker has taken over: connections move to it as their responses are sent, before the drain begins.
+   */
+  leave(): void {
+    this.#begin('another worker has taken over', true);
+  }
+
+  /** Nobody needs an answer any more: ends the servers' processes and this one. */
+  abandon(reason: string): void {
+    const { runtime, parts, end } = this.#parts;
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    runtime.bus.publish({ type: 'process-stopped', role: 'hub', reason, ms: 0, stuck: [] });
+    void parts.registry
+      .stop(runtime.deadline(ABANDON_MS))
+      .catch(() => {})
+      .then(() => end(1));
+  }
 
   /** Returns true when no call runs here, of a client or forwarded by another worker. */
-  function isIdle(): boolean {
+  #isIdle(): boolean {
+    const { parts } = this.#parts;
     return parts.admission.inFlight === 0 && parts.registry.statuses().every((server) => server.inFlight === 0);
   }
 
   /** Returns true when the replacement worker runs every server whose process ran here. */
-  function isHandedOver(): boolean {
+  #isHandedOver(): boolean {
+    const { parts } = this.#parts;
     return Object.keys(parts.registry.runningHere()).length === 0;
   }
 
-  async function run(reason: string, isReplaced: boolean): Promise<void> {
+  async #run(reason: string, isReplaced: boolean): Promise<void> {
+    const { runtime, limits, parts, isTerminal, closers, egress, end } = this.#parts;
     const startMs = runtime.clock.nowMs();
     const stop = runtime.deadline(limits.stopMs);
     const calls = stop.sooner(limits.drainMs);
@@ -65,19 +89,19 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
       parts.front.retire();
       // Calls that other workers forward to servers of this worker move as well.
       parts.privateFront.retire();
-      await until(() => parts.front.connections === 0, calls.sooner(MOVE_MS));
-      await until(isHandedOver, calls);
+      await this.#until(() => parts.front.connections === 0, calls.sooner(MOVE_MS));
+      await this.#until(() => this.#isHandedOver(), calls);
     }
     parts.health.draining();
     runtime.bus.publish({ type: 'drain-started', calls: parts.admission.inFlight, streams: parts.streams.size });
     // At a terminal a stop does not wait for load balancers.
     if (!isReplaced && !isTerminal && parts.balancers.areWatching)
-      await until(() => false, stop.sooner(limits.balancerMs));
+      await this.#until(() => false, stop.sooner(limits.balancerMs));
     // A kept-alive connection may bring one more call before it is closed; that call is answered, not refused.
     parts.front.close();
-    await until(isIdle, calls.sooner(LAST_CALLS_MS));
+    await this.#until(() => this.#isIdle(), calls.sooner(LAST_CALLS_MS));
     parts.admission.close();
-    await until(isIdle, calls);
+    await this.#until(() => this.#isIdle(), calls);
     parts.streams.closeAll('draining');
     await Promise.all([parts.registry.stop(stop.sooner(limits.childTermMs * 4)), parts.front.stop(stop.sooner(1000))]);
     await settled([
@@ -98,7 +122,8 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
     await end(0);
   }
 
-  function until(done: () => boolean, deadline: Deadline): Promise<void> {
+  #until(done: () => boolean, deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
     return new Promise((resolve) => {
       if (done()) return resolve();
       const look = runtime.timers.every(LOOK_MS, () => {
@@ -113,32 +138,16 @@ export function createDrain({ runtime, limits, parts, isTerminal, closers, egres
     });
   }
 
-  function begin(reason: string, isReplaced: boolean): void {
-    if (began) return;
-    began = true;
+  #begin(reason: string, isReplaced: boolean): void {
+    const { runtime, end } = this.#parts;
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
     // Not in the scope of the process, because closing that scope is one of the steps.
-    void run(reason, isReplaced).catch((fault: unknown) => {
+    void this.#run(reason, isReplaced).catch((fault: unknown) => {
       runtime.bus.publish({ type: 'task-faulted', task: 'drain', fault });
       return end(1);
     });
   }
-
-  return {
-    get hasBegun() {
-      return began;
-    },
-    begin: (reason) => begin(reason, false),
-    leave: () => begin('another worker has taken over', true),
-    abandon(reason) {
-      if (began) return;
-      began = true;
-      runtime.bus.publish({ type: 'process-stopped', role: 'hub', reason, ms: 0, stuck: [] });
-      void parts.registry
-        .stop(runtime.deadline(ABANDON_MS))
-        .catch(() => {})
-        .then(() => end(1));
-    },
-  };
 }
 
 async function settled(work: readonly Promise<unknown>[]): Promise<void> {

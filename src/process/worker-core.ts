@@ -14,7 +14,7 @@ import { Sessions } from '../session/sessions.ts';
 import { createFailureLog, type FailureLog } from '../telemetry/failure-log.ts';
 import { createServerRegistry, type ServerRegistry } from '../upstream/registry.ts';
 import { SessionHolders } from '../upstream/single-session/session-holders.ts';
-import { type AccessWatch, watchAccess } from './access-watch.ts';
+import { AccessWatch } from './access-watch.ts';
 import { OwnLists } from './own-lists.ts';
 import { watchPressure } from './pressure-watch.ts';
 import type { WorkerPartsOptions } from './worker-options.ts';
@@ -72,7 +72,7 @@ export function createWorkerCore(options: WorkerPartsOptions): WorkerCore {
     registry.sessionEnded(id);
     for (const server of servers) registry.preferencesChanged(server);
   });
-  const access = watchAccess({
+  const access = new AccessWatch({
     runtime,
     snapshots,
     ownerLost: (owner) => sessions.endOwned(owner, preferences.ownedBy(owner.family)),

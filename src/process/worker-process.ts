@@ -6,38 +6,32 @@
  * itself.
  */
 import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { proxySecrets, secretValuesOf } from '../model/secret-values.ts';
 import { SnapshotHolder } from '../model/snapshot.ts';
-import {
-  DESCENDANT_MARK,
-  KEYS_SOCKET,
-  PROCESS_ENV,
-  predecessorSocketName,
-  RELAY_SOCKET,
-  socketName,
-} from '../model/supervisor-messages.ts';
-import { createEgress } from '../net/egress.ts';
-import { KeysClient } from '../relay/keys-client.ts';
-import { RelayClient } from '../relay/relay-client.ts';
+import { predecessorSocketName, socketName } from '../model/supervisor-messages.ts';
+import { createEgress, type Egress } from '../net/egress.ts';
 import { SnapshotFile } from '../relay/snapshot-file.ts';
+import type { Deadline } from '../runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { readOrCreateSecrets } from '../seal/secret-file.ts';
 import { createInstallLock } from '../subprocess/install/install-lock.ts';
 import { createSearchPath } from '../subprocess/prepare/search-path.ts';
-import { sweepMarked } from '../subprocess/terminate/sweep.ts';
-import { createTelemetry } from '../telemetry/telemetry.ts';
+import { createTelemetry, type Telemetry } from '../telemetry/telemetry.ts';
 import { WorkerHandover } from '../upstream/worker-handover.ts';
 import { enableCompileCache } from './compile-cache.ts';
-import { createDrain } from './drain.ts';
+import { ControlLinks } from './control-links.ts';
+import { Drain } from './drain.ts';
 import { faultHooks } from './fault-hooks.ts';
 import { holdMessages } from './held-messages.ts';
 import { endOrphanedControl } from './orphaned-processes.ts';
 import { sessionMemory } from './session-memory.ts';
 import { reportStates } from './state-reports.ts';
-import { openSupervisorChannel } from './supervisor-channel.ts';
-import { transportMaker } from './transport-factory.ts';
+import { openSupervisorChannel, type SupervisorChannel } from './supervisor-channel.ts';
+import { type TransportMaker, transportMaker } from './transport-factory.ts';
 import { VERSION } from './version.ts';
+import { endWorker, reportUncaught } from './worker-end.ts';
+import { readWorkerEnvironment, type WorkerEnvironment } from './worker-environment.ts';
 import { workerLimits } from './worker-limits.ts';
 import { createWorkerParts, type WorkerParts } from './worker-parts.ts';
 import { keepName, WorkerSockets } from './worker-sockets.ts';
@@ -48,69 +42,131 @@ const GO_MS = 30_000;
 /** A replacement worker takes over when its servers are up, or after this time in ms. */
 const WARM_MS = 10_000;
 const WARM_LOOK_MS = 50;
-const SWEEP_MS = 3000;
-const LAST_LINES_MS = 300;
+
+type CurrentLimits = Awaited<ReturnType<typeof workerLimits>>;
+
+/** What is created first, from the environment and the disk. */
+interface Base {
+  readonly runtime: Runtime;
+  readonly environment: WorkerEnvironment;
+  readonly currentLimits: CurrentLimits;
+  readonly file: SnapshotFile;
+  readonly telemetry: Telemetry;
+  readonly snapshots: SnapshotHolder;
+}
+
+/** What leads out of the process. */
+interface Outside {
+  readonly egress: Egress;
+  readonly makeTransport: TransportMaker;
+}
+
+/** What the supervisor has said. */
+interface Supervised {
+  workerToken: string | undefined;
+  /** The supervisor has exited. */
+  isAlone: boolean;
+}
+
+interface Worker extends Base, Outside {
+  readonly supervised: Supervised;
+  readonly predecessor: string | undefined;
+  readonly handover: WorkerHandover;
+  readonly links: ControlLinks;
+  readonly parts: WorkerParts;
+}
 
 export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   const bornMs = performance.now();
   const runtime = createRuntime();
-  const slot = Number(env[PROCESS_ENV.slot] ?? 1);
-  const dataDir = env[PROCESS_ENV.dataDir] ?? '.';
-  const runDir = env[PROCESS_ENV.runDir] ?? join(dataDir, 'run');
-  const mark = env[DESCENDANT_MARK] ?? `mcphub.hub-${slot}.${process.pid}`;
   // Before `go` nothing of this worker may be seen: no server is started for a configuration that is refused.
   const held = holdMessages();
   using patience = runtime.deadline(GO_MS);
   const go = await runtime.waits.for(held.go, { label: 'service-start', owner: 'the port', deadline: patience });
   using boot = runtime.deadline(BOOT_MS);
-
-  const file = new SnapshotFile({ runtime, dir: dataDir, slot });
+  const environment = readWorkerEnvironment(env);
+  const file = new SnapshotFile({ runtime, dir: environment.dataDir, slot: environment.slot });
   const fromDisk = await file.read(boot);
   const currentLimits = await workerLimits({ runtime, env, fromDisk, go }, boot);
+  const telemetry = await startTelemetry({ runtime, environment, currentLimits }, boot);
+  const snapshots = new SnapshotHolder();
+  maskSecrets(runtime, env, snapshots);
+  const searchPath = createSearchPath({ runtime, env });
+  const base = { runtime, environment, currentLimits, file, telemetry, snapshots };
+  const worker = await createWorker(base, createOutside(base, searchPath), boot);
+  const drain = drainOf(worker);
+  const supervisor = obeySupervisor(worker, drain);
+  held.release();
+  reportUncaught(worker);
+  faultHooks(env, runtime);
+
+  await searchPath.start(boot);
+  const sockets = new WorkerSockets({ runtime, runDir: environment.runDir, slot: environment.slot, drain });
+  await sockets.listen(worker.parts, boot);
+  if (!environment.isReplacement) await sockets.takeNames(boot);
+  if (fromDisk) {
+    worker.parts.take(fromDisk, 'disk');
+    worker.parts.health.started();
+  }
+  await connectToControl(worker, boot);
+  if (environment.isReplacement) {
+    await warm(runtime, worker.parts);
+    using last = runtime.deadline(BOOT_MS);
+    await sockets.takeNames(last);
+  }
+  reportReady(worker, supervisor, Math.round(performance.now() - bornMs));
+  enableCompileCache(runtime);
+}
+
+async function startTelemetry(
+  { runtime, environment, currentLimits }: Pick<Base, 'runtime' | 'environment' | 'currentLimits'>,
+  deadline: Deadline,
+): Promise<Telemetry> {
+  const { slot, runDir, variables: env } = environment;
   const { limits } = currentLimits;
   const telemetry = createTelemetry({ runtime, role: 'hub', slot, limits, env, runDir, version: VERSION });
-  await telemetry.start(boot);
+  await telemetry.start(deadline);
+  return telemetry;
+}
 
+/** Masks the secrets of the environment, and those of the newest snapshot. */
+function maskSecrets(runtime: Runtime, env: NodeJS.ProcessEnv, snapshots: SnapshotHolder): void {
+  const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
+  runtime.secrets.use(own);
+  snapshots.onSwap((now) => runtime.secrets.use([...own, ...secretValuesOf(now.servers)]));
+}
+
+function createOutside(base: Base, searchPath: ReturnType<typeof createSearchPath>): Outside {
+  const { runtime, environment } = base;
+  const { slot, dataDir, configDir, mark, variables: env } = environment;
+  const { limits } = base.currentLimits;
   const egress = createEgress({ runtime, limits, env });
-  const searchPath = createSearchPath({ runtime, env });
-  const installLock = createInstallLock({ runtime, limits });
   const makeTransport = transportMaker({
     runtime,
     limits,
     egress,
     searchPath,
-    installLock,
+    installLock: createInstallLock({ runtime, limits }),
     mark,
-    configDir: dirname(env[PROCESS_ENV.configFile] ?? '.'),
+    configDir,
     sessions: sessionMemory({ runtime, limits, dir: dataDir, slot }),
   });
-  const snapshots = new SnapshotHolder();
-  const own = [env.MCPHUB_SECRET ?? '', env.MCPHUB_BOOTSTRAP_KEY ?? '', ...proxySecrets(env)];
-  runtime.secrets.use(own);
-  snapshots.onSwap((now) => runtime.secrets.use([...own, ...secretValuesOf(now.servers)]));
-  const isReplacement = env[PROCESS_ENV.replacement] === '1';
+  return { egress, makeTransport };
+}
+
+async function createWorker(base: Base, outside: Outside, boot: Deadline): Promise<Worker> {
+  const { runtime, environment, currentLimits, file, telemetry, snapshots } = base;
+  const { slot, dataDir, runDir, mark, isReplacement, leavingSocket, variables: env } = environment;
+  const { limits } = currentLimits;
   const socketPath = join(runDir, socketName('hub', slot));
-  const leaving = env[PROCESS_ENV.leaving];
   const predecessor = isReplacement
     ? await keepName(runtime, socketPath, join(runDir, predecessorSocketName(process.pid)), boot)
-    : leaving && join(runDir, leaving);
+    : leavingSocket;
   const handover = new WorkerHandover({ runtime, limits, socketPath, predecessor, mark });
-  let workerToken: string | undefined;
-  const relay: RelayClient = new RelayClient({
-    runtime,
-    limits,
-    socketPath: join(runDir, RELAY_SOCKET),
-    slot,
-    life: Number(mark.split('.').at(-1)) || 0,
-    onSnapshot: (snapshot) => {
-      parts.take(snapshot, 'control');
-      parts.health.started();
-    },
-    onSessionRecords: (records) => parts.sessionRecords.apply(records),
-    onRelist: () => parts.registry.relist(),
-    current: () => snapshots.current,
-    listing: (server) => parts.listing(server),
-  });
+  const sealing = { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: runtime.waits };
+  const secrets = await readOrCreateSecrets(sealing, boot);
+  const supervised: Supervised = { workerToken: undefined, isAlone: false };
+  const links = new ControlLinks({ runtime, limits, environment, snapshots, receiver: () => parts });
   const parts: WorkerParts = createWorkerParts({
     runtime,
     currentLimits,
@@ -118,57 +174,45 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     version: VERSION,
     runDir,
     snapshots,
-    secrets: await readOrCreateSecrets(
-      { secret: env.MCPHUB_SECRET, secretFile: env.MCPHUB_SECRET_FILE, dataDir, waits: runtime.waits },
-      boot,
-    ),
-    makeTransport,
+    secrets,
+    makeTransport: outside.makeTransport,
     handover,
     predecessor,
     gauges: () => telemetry.gauges(),
     counts: () => telemetry.counts(),
-    controlConnected: () => relay.connected,
-    keysAgeMs: () => keys.ageMs,
-    workerToken: () => workerToken,
+    controlConnected: () => links.relay.connected,
+    keysAgeMs: () => links.keys.ageMs,
+    workerToken: () => supervised.workerToken,
     lastFacts: () => telemetry.lastFacts(),
-    listed: (listing) => relay.sendListing(listing),
-    built: (world) => file.write(world),
+    listed: (listing) => links.relay.sendListing(listing),
+    built: (snapshot) => file.write(snapshot),
   });
-  const keys = new KeysClient({
-    runtime,
-    limits,
-    slot,
-    socketPath: join(runDir, KEYS_SOCKET),
-    applied: () => parts.access.applied,
-    onKeys: (frame) => parts.takeKeys(frame),
-  });
-  parts.access.onApplied(() => keys.confirm());
-  parts.sessionRecords.onRecord((record) => relay.sendSessionRecord(record));
-  runtime.bus.listen((fact) => {
-    // One per call; control stores no activity yet, and the log contains them.
-    if (fact.type !== 'call-answered' && fact.type !== 'server-said') relay.sendFact(fact);
-  });
+  links.sendFrom(parts);
+  return { ...base, ...outside, supervised, predecessor, handover, links, parts };
+}
 
-  let isAlone = false;
-  const drain = createDrain({
+function drainOf(worker: Worker): Drain {
+  const { runtime, environment, currentLimits, supervised, parts, links, egress, file, telemetry } = worker;
+  const { mark, variables } = environment;
+  return new Drain({
     runtime,
-    limits,
+    limits: currentLimits.limits,
     parts,
-    isTerminal: env.MCPHUB_TERMINAL === '1',
-    closers: [() => relay.stop(runtime.deadline(1000)), () => keys.stop(runtime.deadline(1000))],
+    isTerminal: variables.MCPHUB_TERMINAL === '1',
+    closers: links.closers(),
     egress,
     end: async (code) => {
-      if (isAlone) await endOrphanedControl({ runtime, mark }, () => !relay.connected);
-      return end(runtime, { file, telemetry, mark }, code);
+      if (supervised.isAlone) await endOrphanedControl({ runtime, mark }, () => !links.relay.connected);
+      return endWorker({ runtime, file, telemetry, mark }, code);
     },
   });
-  const supervisor = openSupervisorChannel({
-    controlReady() {
-      keys.reconnect();
-      relay.reconnect();
-    },
+}
+
+function obeySupervisor({ supervised, links, parts, handover }: Worker, drain: Drain): SupervisorChannel {
+  return openSupervisorChannel({
+    controlReady: () => links.reconnect(),
     workerToken: (token) => {
-      workerToken = token;
+      supervised.workerToken = token;
     },
     connection: (socket) => parts.front.accept(socket),
     drain: (reason) => drain.begin(reason),
@@ -177,53 +221,32 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
       drain.leave();
     },
     supervisorGone: () => {
-      isAlone = true;
+      supervised.isAlone = true;
       drain.abandon('the supervisor has exited');
     },
   });
-  held.release();
-  process.on('unhandledRejection', (fault) => runtime.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
-  process.on('uncaughtException', (fault) => {
-    runtime.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
-    // The state of the process is unknown now: it reports the fault and exits; the supervisor starts the next instance
-    // at once.
-    void telemetry
-      .stop(runtime.deadline(LAST_LINES_MS))
-      .catch(() => {})
-      .then(() => process.exit(1));
-  });
-  faultHooks(env, runtime);
+}
 
-  await searchPath.start(boot);
-  const sockets = new WorkerSockets({ runtime, runDir, slot, drain });
-  await sockets.listen(parts, boot);
-  if (!isReplacement) await sockets.takeNames(boot);
-  if (fromDisk) {
-    parts.take(fromDisk, 'disk');
-    parts.health.started();
-  }
-  await keys.start(boot);
-  await relay.start(boot);
+async function connectToControl({ runtime, links, parts, currentLimits }: Worker, boot: Deadline): Promise<void> {
+  await links.start(boot);
   reportStates({
     runtime,
-    relay,
+    relay: links.relay,
     statuses: () => parts.registry.statuses(),
     requests: () => parts.front.counts(),
     awaitingRestart: () => currentLimits.awaitingRestart,
     takeUsedKeys: () => parts.takeUsedKeys(),
   });
-  if (isReplacement) {
-    await warm(runtime, parts);
-    using last = runtime.deadline(BOOT_MS);
-    await sockets.takeNames(last);
-  }
-  const ms = Math.round(performance.now() - bornMs);
-  runtime.bus.publish({ type: 'process-started', role: `hub-${slot}`, pid: process.pid, ms });
+}
+
+/** Reports that the worker serves, and takes over the servers of its predecessor. `ms`: duration of the start. */
+function reportReady(worker: Worker, supervisor: SupervisorChannel, ms: number): void {
+  const { runtime, environment, predecessor, handover, parts } = worker;
+  runtime.bus.publish({ type: 'process-started', role: `hub-${environment.slot}`, pid: process.pid, ms });
   supervisor.send({ t: 'ready', ms });
   handover.takeFrom(parts.registry, () => {
     if (predecessor !== undefined) runtime.scope.run('forget the predecessor', () => rm(predecessor, { force: true }));
   });
-  enableCompileCache(runtime);
 }
 
 /** Settles when no server is starting any more; servers that stay down do not delay the replacement. */
@@ -240,22 +263,4 @@ function warm(runtime: Runtime, parts: WorkerParts): Promise<void> {
       resolve();
     });
   });
-}
-
-/** The last steps: pending writes to disk, orphaned processes, the last lines of the log. */
-async function end(
-  runtime: Runtime,
-  last: {
-    file: SnapshotFile;
-    telemetry: { stop(deadline: ReturnType<Runtime['deadline']>): Promise<void> };
-    mark: string;
-  },
-  code: number,
-): Promise<never> {
-  const deadline = runtime.deadline(SWEEP_MS);
-  const pids = await sweepMarked(last.mark, deadline).catch(() => []);
-  if (pids.length > 0) runtime.bus.publish({ type: 'children-swept', pids });
-  await last.file.flush(deadline).catch(() => {});
-  await last.telemetry.stop(deadline).catch(() => {});
-  process.exit(code);
 }

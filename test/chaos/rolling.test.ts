@@ -132,7 +132,7 @@ describe('a hub is replaced', { timeout: 900_000 }, () => {
     assert.ok(now.rssBytes < CEILING_BYTES, `${now.rssBytes}`);
   });
 
-  // row F7 · guards src/process/worker-process.ts
+  // row F7 · guards src/process/worker-end.ts
   test('not for a rejection that nobody looks at, and at once after an exception', async () => {
     const config = { mcpServers: { one: stdioServer() } };
     await using hub = await startHub({ config, env: HOOKS, expectsFaults: true });
