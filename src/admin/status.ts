@@ -113,7 +113,7 @@ function onHub({ slug }: ServerSpec, report: WorkerReport, nowMs: number): Serve
 function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub {
   const { state, phase, cause, code, tools, inFlight, queued, calls, failures, restarts, crashLoop, pid } = status;
   const { serverInfo, protocolVersion, silenceMs, retryMs, reference, withholdsCancels, notes, lastFailure } = status;
-  const { unread, declaresNothing } = status;
+  const { unread, declaresNothing, unmatched } = status;
   return {
     hub,
     state,
@@ -137,6 +137,7 @@ function agedBy(ageMs: number, hub: number, status: ReportedStatus): ServerOnHub
     unread,
     declaresNothing,
     withholdsCancels,
+    unmatched,
     notes,
     lastFailure: lastFailure && { ...lastFailure, agoMs: lastFailure.agoMs + ageMs },
   };

@@ -56,6 +56,7 @@ export interface ReportedStatus {
   readonly unread?: readonly UnreadList[] | undefined;
   readonly declaresNothing?: true | undefined;
   readonly withholdsCancels?: true | undefined;
+  readonly unmatched?: number | undefined;
   readonly notes?: readonly string[] | undefined;
   readonly lastFailure?: LastFailure | undefined;
 }

@@ -66,6 +66,7 @@ export function statusOf(
     silenceMs: Math.max(spec.times.silenceMs ?? limits.silenceMs, view?.raisedMs ?? 0),
     ...(view?.state === 'ready' ? listNotes(link?.rawListing, runtime) : NO_NOTES),
     withholdsCancels: link?.lives.toleratesCancels === false ? true : undefined,
+    unmatched: link?.shown?.correlator.unmatched || undefined,
     notes: link?.shown?.notes.length ? [...link.shown.notes] : undefined,
     lastFailure: lastFailure(pipeline?.outcomes.lastFailure, runtime),
   };

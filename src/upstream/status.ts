@@ -45,6 +45,8 @@ export interface ServerStatus {
   readonly declaresNothing: true | undefined;
   /** True when no cancels are sent, because they have ended its process. */
   readonly withholdsCancels: true | undefined;
+  /** Messages of its connection that belonged to no pending request, or came too fast; undefined = none. */
+  readonly unmatched: number | undefined;
   /** What the hub has found out about how this server wants to be spoken to; undefined = nothing. */
   readonly notes: readonly string[] | undefined;
   /** The last call that failed at this server, for the operator; may quote the server. */

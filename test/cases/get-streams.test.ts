@@ -188,6 +188,33 @@ describe('a reply on the GET stream after its POST has ended', { concurrency: tr
       });
     });
 
+  // case: SV11, SV26
+  test('an error without an id is the answer of the only call that waits for one there, and of no other', async () => {
+    const nameless = sse('{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"bad arguments"}}');
+    let stream: ServerResponse | undefined;
+    const on: On = (at) => {
+      if (at.request.method === 'GET') stream = openEvents(at.response);
+      else if (at.message.method !== 'tools/call') return false;
+      else if (at.message.params?.name === 'big') setTimeout(() => answerAsUsual(at), 600).unref();
+      else {
+        at.response.writeHead(202).end();
+        setTimeout(() => stream?.write(nameless), 50).unref();
+      }
+      return true;
+    };
+    await withRig(on, {}, async (rig, server) => {
+      await rig.shakeHands();
+      await rig.until(() => server.count('GET') === 1, 'GET');
+      await rig.ask('ping');
+      const slow = rig.ask('tools/call', callParams('big', {}));
+      await rig.until(() => server.count('tools/call') === 1, 'the slow call');
+      stream?.write(nameless);
+      await rig.until(() => rig.told.some(({ kind }) => kind === 'unmatched'), 'an error that belongs to none');
+      assert.match(await call(rig), /bad arguments/);
+      assert.match(await slow, /xxx/);
+    });
+  });
+
   // case: SV11
   test('it is not waited for without a stream, beyond its end, or for longer than silenceMs before one has ever come', async () => {
     const [, accept] = ends[0] as (typeof ends)[number];

@@ -198,7 +198,7 @@ test('upstream/transport/peer/forward.ts sends each message as one POST with a l
   const socketPath = join(dir, 'hub-1.sock');
   await using owner = await startRecorder(socketPath);
   const none = () => {};
-  const ends = { failed: none, unreadable: none, sessionLost: none, closed: none };
+  const ends = { failed: none, unreadable: none, unmatched: none, sessionLost: none, closed: none };
   const events = { ...ends, message: none, alive: none, phase: none, said: none, learned: none, question: none };
   const spec = { slug: 'one', name: 'one', homeHub: 1 } as ServerSpec;
   const transport = createForwardTransport({ runtime, limits, spec, socketPath, events });

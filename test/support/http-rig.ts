@@ -14,7 +14,7 @@ import { createHttpTransport } from '../../src/upstream/transport/streamable-htt
 import type { Transport } from '../../src/upstream/transport/transport.ts';
 
 export interface Told {
-  readonly kind: 'message' | 'failed' | 'unreadable' | 'alive' | 'phase' | 'lost' | 'closed' | 'learned';
+  readonly kind: 'message' | 'failed' | 'unreadable' | 'alive' | 'phase' | 'lost' | 'closed' | 'learned' | 'unmatched';
   readonly id: number | undefined;
   readonly text: string;
   readonly fault?: HubError;
@@ -83,6 +83,7 @@ export async function httpRig(url: string, options: HttpRigOptions = {}): Promis
         told.push({ kind: 'failed', id, text: fault.code, fault });
         take(id)?.reject(fault);
       },
+      unmatched: () => told.push({ kind: 'unmatched', id: undefined, text: '' }),
       unreadable: (fault) => told.push({ kind: 'unreadable', id: undefined, text: fault.code, fault }),
       alive: (id) => told.push({ kind: 'alive', id, text: '' }),
       phase: (phase) => void told.push({ kind: 'phase', id: undefined, text: phase }),

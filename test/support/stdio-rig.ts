@@ -88,6 +88,7 @@ export class Rig {
         },
         failed: () => {},
         unreadable: () => {},
+        unmatched: () => {},
         alive: () => {
           this.lifeSigns += 1;
         },

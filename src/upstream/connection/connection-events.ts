@@ -27,7 +27,7 @@ export interface ConnectionEventsParts {
 
 /** What receives events; see `connection.ts`. */
 export interface EventReceivers {
-  readonly correlator: Pick<Correlator, 'failed' | 'alive'>;
+  readonly correlator: Pick<Correlator, 'failed' | 'alive' | 'countUnmatched'>;
   readonly replies: Pick<ReplyMatcher, 'unreadable'>;
   readonly liveness: Pick<Liveness, 'seen' | 'question'>;
   readonly loss: Pick<ConnectionLoss, 'lose'>;
@@ -58,6 +58,7 @@ export class ConnectionEvents implements TransportEvents {
   };
   readonly failed = (id: number, fault: HubError): void => this.#to?.correlator.failed(id, fault);
   readonly unreadable = (fault: HubError): void => this.#to?.replies.unreadable(fault);
+  readonly unmatched = (): void => this.#to?.correlator.countUnmatched();
   readonly alive = (id: number | undefined): void => this.#to?.correlator.alive(id, this.#to.liveness.seen());
   readonly phase = (phase: LinkPhase): Promise<void> | undefined => this.#parts.phase.enter(phase);
   readonly sessionLost = (id: number | undefined, fault: HubError): void => this.#to?.renewal.doubted(id, fault);

@@ -15,6 +15,7 @@ import { InvalidMessages } from './invalid-messages.ts';
 import { MessageRouter } from './message-router.ts';
 import { NotificationRate } from './notification-rate.ts';
 import type { RequestOptions } from './pending-request.ts';
+import { QuotedReplies } from './quoted-replies.ts';
 import { ReplyMatcher } from './reply-matcher.ts';
 import { UnownedAnswers } from './unowned-answers.ts';
 
@@ -28,6 +29,7 @@ const NO_EVENTS = {
   unreadable() {},
   said() {},
   learned() {},
+  unmatched() {},
   question() {},
 };
 
@@ -108,7 +110,7 @@ test('a late, a doubled and a foreign answer find nobody and are counted', async
     answers.map((answer) => (isRefusal(answer) ? answer.code : answer.json.toString())),
     ['{"n":1}', '{"n":5}'],
   );
-  assert.equal(correlator.strangers, 5);
+  assert.equal(correlator.unmatched, 5);
   assert.equal(correlator.inFlight, 0);
   assert.equal(runtime.waits.size, 0);
 });
@@ -122,7 +124,7 @@ test('finds the request of an answer and of progress whose id is a string', asyn
   transport.say({ id, result: { n: 1 } });
   const answer = await asked;
   assert.equal(isRefusal(answer) ? answer.code : answer.json.toString(), '{"n":1}');
-  assert.equal(correlator.strangers, 0);
+  assert.equal(correlator.unmatched, 0);
 });
 
 // case: SV26
@@ -174,6 +176,51 @@ test('an answer without an id ends the request that is left when all others are 
     assert.equal(correlator.inFlight, 0);
     assert.equal(await call, expected);
   }
+});
+
+// case: SV26
+test('an error without an id ends a call after 30 s when a caller, a cancel or a notification may be its cause', async () => {
+  for (const cause of ['quoted', 'cancelled', 'notified'] as const) {
+    const { transport, correlator, plan, advance } = bare();
+    const told = (asked: ReturnType<Correlator['ask']>) =>
+      Promise.resolve(asked).then((one) => (isRefusal(one) ? one.code : one.json.toString()));
+    const ask = () => told(correlator.ask(plan(100_000), () => Buffer.from('{}')));
+    const before = ask();
+    transport.reply(transport.sent.at(-1)?.id, {});
+    await before;
+    if (cause === 'quoted') Object.defineProperty(transport, 'mayQuoteErrors', { value: true });
+    else if (cause === 'notified') correlator.notify('notifications/roots/list_changed', undefined);
+    else {
+      const options = plan();
+      void correlator.ask(options, () => Buffer.from('{}'));
+      options.budget.deadline.end('cancelled');
+    }
+    const [waiting, reporting, answered] = [ask(), ask(), ask()];
+    const [, second, third] = transport.sent.slice(-3).map(({ id }) => id);
+    for (let nth = 0; nth < 3; nth += 1) transport.say({ id: null, error: { code: 7, message: 'text of another' } });
+    transport.say({ method: 'notifications/progress', params: { progressToken: second, progress: 1 } });
+    advance(29_000);
+    transport.reply(third, { n: 3 });
+    assert.equal(await answered, '{"n":3}', cause);
+    assert.equal(correlator.inFlight, 2);
+    advance(1500);
+    assert.equal(await waiting, 'upstream-invalid', cause);
+    assert.equal(correlator.inFlight, 1);
+    transport.reply(second, { n: 2 });
+    assert.equal(await reporting, '{"n":2}', cause);
+  }
+});
+
+test('a message that may contain an error of a caller is noticed in every spelling', () => {
+  const may = (frame: string) => {
+    const quoted = new QuotedReplies();
+    quoted.sent(Buffer.from(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${frame}}`));
+    return [quoted.may, quoted.mayError];
+  };
+  assert.deepEqual(may('{"name":"x","arguments":{"text":"an error"}}'), [false, false]);
+  assert.deepEqual(may('{"name":"x","arguments":{"id":null,"error":{}}}'), [false, true]);
+  assert.deepEqual(may(JSON.stringify({ text: '{"id":null,"error":{"code":1}}' })), [false, true]);
+  assert.deepEqual(may('{"text":"{\\"\\u0065rror\\":1}"}'), [true, true]);
 });
 
 test('ends a call at once when its answer cannot be understood', async () => {
@@ -330,7 +377,7 @@ test('ping is answered, every other question is declined, and a flood of them is
   assert.match(transport.sent.at(-1)?.text ?? '', /^\{"jsonrpc":"2.0","id":7,"error":\{"code":-32601/);
   for (let i = 0; i < 1000; i += 1) transport.say({ id: i, method: 'ping' });
   assert.ok(transport.sent.length <= 50, `${transport.sent.length} answers`);
-  assert.ok(correlator.strangers >= 950);
+  assert.ok(correlator.unmatched >= 950);
 });
 
 test('progress reaches its own call with the client’s token as it was, and nobody when it is late', async () => {

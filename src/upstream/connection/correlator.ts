@@ -59,8 +59,9 @@ export class Correlator {
   readonly #invalid: InvalidMessages;
   readonly #unowned: UnownedAnswers;
   #order = 0;
+  #lastRequest = 0;
   #lastAside = 0;
-  #strangers = 0;
+  #unmatched = 0;
   /** All requests were ended. */
   #isOver = false;
 
@@ -104,9 +105,9 @@ export class Correlator {
     return newest?.pending;
   }
 
-  /** Unmatched messages: late, duplicate or foreign answers and progress, and requests above the rate. */
-  get strangers(): number {
-    return this.#strangers;
+  /** Messages that belonged to no pending request (late, duplicate or foreign answers, progress), or above the rate. */
+  get unmatched(): number {
+    return this.#unmatched;
   }
 
   /** Sends a request; `params` gets the id, also its progress token. A refusal without a promise: not sent. */
@@ -118,6 +119,7 @@ export class Correlator {
     if (ended !== undefined) return notSentRefusal(plan, ended);
     const nowMs = this.#runtime.clock.nowMs();
     this.#order += 1;
+    this.#lastRequest = this.#order;
     const id = this.#requests.add((own) => {
       return { pending: new PendingRequest(own, plan, this.#requestHandlers, nowMs), params, order: this.#order };
     });
@@ -185,6 +187,12 @@ export class Correlator {
     pending.settle(new Refusal(fault.code, fault.message, fault.detail));
   }
 
+  /** Returns the entry of a request that is ended by an answer without an id. */
+  unownedEntry(id: number): RequestEntry | undefined {
+    this.#transport.ended?.(id);
+    return this.#requests.at(id);
+  }
+
   /** Ends every pending request: the connection is lost. No request is cancelled from now on. */
   failAll(refusal: (pending: PendingRequest) => Refusal): void {
     this.#isOver = true;
@@ -194,7 +202,10 @@ export class Correlator {
   /** Records a sign of life of one call, or of the server. `nowMs`: the current time, if the caller has it. */
   alive(id: number | undefined, nowMs?: number): void {
     if (id === undefined) for (const { pending } of this.#requests.values()) pending.touch(nowMs);
-    else this.at(id)?.touch(nowMs);
+    else {
+      this.at(id)?.touch(nowMs);
+      this.#unowned.alive(id);
+    }
   }
 
   /** Returns the server's own name for its request with this id. */
@@ -205,6 +216,16 @@ export class Correlator {
   /** Returns the pending request with this id. */
   at(id: number): PendingRequest | undefined {
     return this.#requests.at(id)?.pending;
+  }
+
+  /** A caller may have made the server write an error that names no request. */
+  get mayQuoteErrors(): boolean {
+    return this.#transport.mayQuoteErrors === true;
+  }
+
+  /** Position of the last request in the order of sent messages. */
+  get lastRequest(): number {
+    return this.#lastRequest;
   }
 
   /** Position of the last message without an answer in the order of sent messages; 0 when there was none. */
@@ -224,7 +245,7 @@ export class Correlator {
 
   /** Counts a message that belongs to no pending request, or is above the rate. */
   countUnmatched(): void {
-    this.#strangers += 1;
+    this.#unmatched += 1;
   }
 
   /** The deadline of a request has ended. */

@@ -29,6 +29,11 @@ export function brokenFault(server: string, why: Refusal, text: Buffer, about = 
   return invalidAnswer(server, `${quoted(jsonFault(text))}${about}`, quoted(text.toString('utf8', 0, QUOTE_BYTES)));
 }
 
+/** Returns the error for a request whose answer names no request; its text may be for another caller. */
+export function unownedFault(server: string): HubError {
+  return invalidAnswer(server, 'it names no request');
+}
+
 /** Returns the error for a line in which two answers are mixed. */
 export function mixedFault(server: string, text: Buffer): HubError {
   const why = 'two answers are mixed in one line; the setting "inFlight": 1 of the server prevents that';

@@ -44,7 +44,7 @@ export class MessageRouter {
   /** `exchange`: the request on whose stream it came; `nowMs`: the current time, if the caller has it. */
   take(envelope: Envelope, exchange: number | undefined, nowMs?: number): void {
     const correlator = this.#correlator;
-    if (exchange !== undefined) correlator.at(exchange)?.touch(nowMs);
+    if (exchange !== undefined) correlator.alive(exchange, nowMs);
     if (envelope.repaired !== undefined) this.#invalid.count('repaired', envelope.repaired);
     if (envelope.kind === 'reply') this.#replies.reply(envelope);
     else {

@@ -1,12 +1,14 @@
 /**
  * Tells whether messages of a server may quote its callers. A server that logs or returns what it receives repeats
  * replies that a client has put into its arguments, with ids of other callers' calls.
- * Guarantees: once a message that may contain such a reply was sent, `may` stays true; at most 256 KiB of a message are
- * searched.
+ * Guarantees: once a message that may contain such a reply was sent, `may` stays true, and `mayError` for an error; at
+ * most 256 KiB of a message are searched.
  */
 
 /** Every reply contains it. */
 const WORD = Buffer.from('jsonrpc');
+/** Every error contains it, also where its quotes are escaped. */
+const ERROR = Buffer.from('"error');
 /** Escaped letters from `` ` `` to DEL: the server reads them as the same word. */
 const ESCAPES = [Buffer.from('\\u006'), Buffer.from('\\u007')] as const;
 /** Behind the word of the message itself. */
@@ -16,13 +18,20 @@ const LOOKED_BYTES = 256 * 1024;
 
 export class QuotedReplies {
   #may = false;
+  #mayError = false;
 
   get may(): boolean {
     return this.#may;
   }
 
+  /** The same for errors, which may lack the protocol's name. */
+  get mayError(): boolean {
+    return this.#may || this.#mayError;
+  }
+
   /** Checks a message of the hub (`write.ts`), which begins with `{"jsonrpc"`. */
   sent(frame: Buffer): void {
+    this.#mayError ||= frame.includes(ERROR, FROM);
     this.#may ||=
       frame.length > LOOKED_BYTES || frame.includes(WORD, FROM) || ESCAPES.some((one) => frame.includes(one, FROM));
   }

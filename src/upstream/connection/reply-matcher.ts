@@ -4,14 +4,14 @@
  * other can have been meant (`unowned-answers.ts`); an unusable answer ends its request at once.
  */
 import type { HubError } from '../../model/errors.ts';
-import { isNamelessError, replyFault } from '../../protocol/answer.ts';
+import { isNamelessError, replyFault, replyNumber } from '../../protocol/answer.ts';
 import { filledResult } from '../../protocol/empty-result.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import type { Correlator, RequestEntry } from './correlator.ts';
-import { unusableAnswer } from './invalid-answer.ts';
+import { unownedFault, unusableAnswer } from './invalid-answer.ts';
 import type { InvalidMessages } from './invalid-messages.ts';
 import type { RequestTable } from './request-table.ts';
-import type { UnownedAnswers } from './unowned-answers.ts';
+import type { EndRequest, UnownedAnswers } from './unowned-answers.ts';
 
 /** A longer error without an id is not kept until its request is known. */
 const MOST_KEPT_BYTES = 65_536;
@@ -35,26 +35,43 @@ export class ReplyMatcher {
 
   /** Ends the request that this answers. */
   reply(envelope: Envelope): void {
-    const { server, requests, unowned, correlator } = this.#parts;
+    const { server, requests, correlator } = this.#parts;
     const { bytes, id } = envelope;
     const entry = correlator.entryAt(bytes, id);
     if (entry) return this.#take(entry, envelope);
-    if (unowned.isFull || !this.#isAnswerOfPending(envelope)) return correlator.countUnmatched();
-    if (bytes.length > MOST_KEPT_BYTES && requests.size > 1)
-      return this.unreadable(unusableAnswer(server, 'it names no request', envelope));
-    // Copied: the chunk that it came in may be large.
-    const kept = requests.size === 1 ? envelope : { ...envelope, bytes: Buffer.from(bytes) };
-    unowned.add(this.#pendingIds(), (owner) => {
-      const found = requests.at(owner);
-      if (found) this.#take(found, kept);
+    if (!isNamelessError(envelope)) {
+      const late = replyNumber(bytes, id);
+      if (late !== undefined) this.#parts.unowned.late(late);
+      return correlator.countUnmatched();
+    }
+    if (bytes.length > MOST_KEPT_BYTES && requests.size > 1) return this.unreadable(unownedFault(server));
+    const isKept = this.#addUnowned(() => {
+      // Copied: the chunk that it came in may be large.
+      const kept = { ...envelope, bytes: Buffer.from(bytes) };
+      return (owner, isOwn) => {
+        const found = correlator.unownedEntry(owner);
+        if (isOwn && found) this.#take(found, kept);
+        else correlator.failed(owner, unownedFault(server));
+      };
     });
+    if (!isKept) correlator.countUnmatched();
   }
 
   /** An answer without a readable id came: the request that it must belong to ends with this fault. */
   unreadable(fault: HubError): void {
-    const { unowned, invalid, correlator } = this.#parts;
+    const { server, invalid, correlator } = this.#parts;
     invalid.count('refused', fault.message);
-    unowned.add(this.#pendingIds(), (id) => correlator.fail(id, fault));
+    this.#addUnowned(() => (id, isOwn) => {
+      if (correlator.unownedEntry(id)) correlator.fail(id, isOwn ? fault : unownedFault(server));
+    });
+  }
+
+  #addUnowned(keep: () => EndRequest): boolean {
+    const { unowned, correlator } = this.#parts;
+    // Some servers answer notifications so, until a request that was sent after the last one is answered.
+    const mayBeAside = correlator.lastAside !== 0 && this.#answered <= correlator.lastAside;
+    const isDoubtful = mayBeAside || correlator.mayQuoteErrors;
+    return unowned.add({ pending: this.#pendingIds(), newest: correlator.lastRequest, isDoubtful, keep });
   }
 
   #take(entry: RequestEntry, envelope: Envelope): void {
@@ -69,15 +86,6 @@ export class ReplyMatcher {
     pending.answered = true;
     if (result.at >= 0) pending.settle({ kind: 'result', json: filledResult(pending.plan.method, envelope) });
     else pending.settle({ kind: 'error', json: bytes.subarray(error.at, error.end) });
-  }
-
-  /**
-   * Tells whether an error without an id answers a pending request. It may also answer a notification, as some servers
-   * do, until a request that was sent after the last notification is answered.
-   */
-  #isAnswerOfPending(envelope: Envelope): boolean {
-    const { lastAside } = this.#parts.correlator;
-    return (lastAside === 0 || this.#answered > lastAside) && isNamelessError(envelope);
   }
 
   *#pendingIds(): Generator<number> {

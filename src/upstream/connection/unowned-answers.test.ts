@@ -3,14 +3,20 @@ import { test } from 'node:test';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';
 import { UnownedAnswers } from './unowned-answers.ts';
 
+/** Ends are noted as `name:id`, with a question mark when the answer may have been for another request. */
 function table() {
   const frozen = frozenRuntime();
   const ended: string[] = [];
   const answers = new UnownedAnswers(frozen.runtime);
-  const add = (name: string, ids: number[]) =>
-    answers.add(ids, (id) => {
-      ended.push(`${name}:${id}`);
-      answers.ended(id, true);
+  const add = (name: string, ids: number[], { newest = ids.at(-1) ?? 0, isDoubtful = false } = {}) =>
+    answers.add({
+      pending: ids,
+      newest,
+      isDoubtful,
+      keep: () => (id, isOwn) => {
+        ended.push(`${name}:${id}${isOwn ? '' : '?'}`);
+        answers.ended(id, true);
+      },
     });
   return { ...frozen, answers, ended, add };
 }
@@ -43,17 +49,67 @@ test('leaves the request that is left alone when its own answer comes within the
   assert.deepEqual(ended, []);
 });
 
-test('ends nothing while a request that was cancelled may still be answered', () => {
+test('ends what a request that was cancelled may have meant only after half a minute, without the text', () => {
   const { answers, ended, add, advance } = table();
   answers.ended(9, false);
   add('a', [1]);
-  add('b', [1, 2]);
+  add('b', [1, 2, 3]);
   answers.ended(2, true);
   advance(29_000);
   assert.deepEqual(ended, []);
+  answers.ended(3, true);
   advance(1500);
-  add('c', [1]);
-  assert.deepEqual(ended, ['c:1']);
+  assert.deepEqual(ended, ['a:1?']);
+  advance(1000);
+  add('c', [4]);
+  assert.deepEqual(ended, ['a:1?', 'c:4']);
+});
+
+test('ends nothing that answers, or shows a sign of life, before a doubt is over', () => {
+  const { answers, ended, add, advance } = table();
+  add('a', [1, 2], { isDoubtful: true });
+  add('a', [1, 2], { isDoubtful: true });
+  advance(29_000);
+  answers.ended(1, true);
+  answers.alive(2);
+  advance(60_000);
+  assert.deepEqual(ended, []);
+});
+
+test('has no doubt once the cancelled requests have got their answers', () => {
+  const { answers, ended, add } = table();
+  answers.ended(8, false);
+  answers.ended(9, false);
+  answers.late(8);
+  add('late', [], { newest: 9 });
+  add('a', [10]);
+  assert.deepEqual(ended, ['a:10']);
+  for (let id = 20; id < 26; id += 1) answers.ended(id, false);
+  for (let nth = 0; nth < 6; nth += 1) add('late', [30, 31, 32, 33, 34, 35, 36]);
+  for (let id = 30; id <= 36; id += 1) answers.ended(id, true);
+  add('b', [40]);
+  assert.deepEqual(ended, ['a:10', 'b:40']);
+});
+
+test('has a doubt while more requests were cancelled than it can know', () => {
+  const { answers, ended, add, advance } = table();
+  for (let id = 0; id < 1000; id += 1) answers.ended(id, false);
+  for (let id = 0; id < 1000; id += 1) answers.late(id);
+  add('a', [2000]);
+  advance(29_000);
+  assert.deepEqual(ended, []);
+  advance(1500);
+  assert.deepEqual(ended, ['a:2000?']);
+});
+
+test('has a doubt when one of the requests ended without an answer', () => {
+  const { answers, ended, add, advance } = table();
+  add('a', [1, 2]);
+  answers.ended(1, false);
+  advance(29_000);
+  assert.deepEqual(ended, []);
+  advance(1500);
+  assert.deepEqual(ended, ['a:2?']);
 });
 
 test('counts a request once whose end is near', () => {
@@ -62,24 +118,14 @@ test('counts a request once whose end is near', () => {
   answers.ended(2, true);
   add('b', [1, 3]);
   assert.deepEqual(ended, []);
-  answers.ended(3, true);
   advance(1100);
-  assert.deepEqual(ended, ['a:1']);
-});
-
-test('ends nothing when one of the requests ended without an answer, for it may be the late one', () => {
-  const { answers, ended, add, advance } = table();
-  add('a', [1, 2]);
-  answers.ended(1, false);
-  answers.ended(2, true);
-  advance(1100);
-  assert.deepEqual(ended, []);
+  assert.deepEqual(ended.sort(), ['a:1', 'b:3']);
 });
 
 test('ends all when there are as many answers as requests', () => {
   const { answers, ended, add, advance } = table();
   add('a', [1, 2, 3]);
-  add('b', [1, 2]);
+  add('b', [1, 2], { newest: 4 });
   advance(1100);
   assert.deepEqual(ended, []);
   answers.ended(2, true);
@@ -87,11 +133,24 @@ test('ends all when there are as many answers as requests', () => {
   assert.deepEqual(ended.sort(), ['a:3', 'b:1']);
 });
 
-test('keeps eight answers, whatever comes', () => {
+test('twelve requests that are all answered so end together', () => {
+  const { ended, add, advance } = table();
+  const ids = Array.from({ length: 12 }, (_, id) => id);
+  for (const _ of ids) add('a', ids);
+  advance(1100);
+  assert.deepEqual(ended.sort(), ids.map((id) => `a:${id}?`).sort());
+});
+
+test('keeps a count of a flood, and sets of requests for eight answers', () => {
   const { answers, ended, add, advance } = table();
   const ids = Array.from({ length: 50 }, (_, id) => id);
-  for (let nth = 0; nth < 100; nth += 1) add(String(nth), ids);
-  for (let id = 0; id < 42; id += 1) answers.ended(id, true);
+  let kept = 0;
+  for (let nth = 0; nth < 1000; nth += 1) if (add('same', ids.slice(0, 20), { newest: 20 })) kept += 1;
+  assert.equal(kept, 20);
   advance(1100);
-  assert.equal(ended.length, 8);
+  assert.equal(ended.length, 20);
+  for (let nth = 0; nth < 100; nth += 1) add(String(nth), ids.slice(20), { newest: 50 + nth });
+  for (let id = 20; id < 49; id += 1) answers.ended(id, true);
+  advance(1100);
+  assert.deepEqual(ended.slice(20), ['0:49?']);
 });

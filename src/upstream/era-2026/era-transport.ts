@@ -5,6 +5,7 @@
  */
 
 import { isRefusal, type Outcome } from '../../model/outcome.ts';
+import { isNamelessError } from '../../protocol/answer.ts';
 import { filledResult } from '../../protocol/empty-result.ts';
 import { capabilitiesFrom } from '../../protocol/era-2025/initialize.ts';
 import {
@@ -84,18 +85,14 @@ class EraTransport implements Transport {
     this.#inner = parts.make({
       ...events,
       message: (envelope, exchange) => {
-        const heard = this.#stateless ? this.#understood(envelope) : envelope;
+        // The connection decides to which request an error without an id belongs.
+        const isTranslated = this.#stateless && !isNamelessError(envelope);
+        const heard = isTranslated ? this.#understood(envelope) : envelope;
         const told = heard && withRepair(heard, envelope);
         if (told) events.message(told, exchange === undefined ? undefined : this.#sent.idOf(exchange));
       },
       failed: (wire, fault) => {
         const id = this.#sent.idOf(wire);
-        this.#forget(id);
-        events.failed(id, fault);
-      },
-      unreadable: (fault) => {
-        const id = this.#stateless ? this.#sent.only : undefined;
-        if (id === undefined) return events.unreadable(fault);
         this.#forget(id);
         events.failed(id, fault);
       },
@@ -108,6 +105,10 @@ class EraTransport implements Transport {
   }
   get session(): SessionHold | undefined {
     return this.#inner.session;
+  }
+
+  get mayQuoteErrors(): boolean {
+    return this.#inner.mayQuoteErrors === true;
   }
 
   start(deadline: Deadline): Promise<void> {
@@ -128,6 +129,10 @@ class EraTransport implements Transport {
     if (this.#parts.closes || !mayHaveLeft) this.#forget(id);
     else this.#drop(id);
     return mayHaveLeft;
+  }
+
+  ended(id: number): void {
+    this.#forget(id);
   }
 
   negotiated(version: string | undefined): void {
@@ -187,7 +192,7 @@ class EraTransport implements Transport {
     const { requestId, ...rest } = JSON.parse(params.toString('utf8')) as { readonly requestId?: unknown };
     const id = Number(requestId);
     const told = { ...rest, requestId: this.#sent.wireOf(id) };
-    this.#sent.cancelled(id);
+    this.#sent.forget(id);
     return notificationFrame(method, jsonBytes(told));
   }
 

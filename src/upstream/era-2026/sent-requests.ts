@@ -5,7 +5,7 @@
  * Guarantees: an answer finds its request once; a late or duplicate one, or one to an earlier round, finds none.
  */
 
-import { isNamelessError, replyNumber } from '../../protocol/answer.ts';
+import { replyNumber } from '../../protocol/answer.ts';
 import type { Envelope } from '../../protocol/message.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 
@@ -29,8 +29,6 @@ export class SentRequests {
   /** Only requests that are sent for a second time or later, by their number on the wire. */
   readonly #byWire = new Map<number, number>(); // bounded by: the requests in flight
   readonly #nextId: () => number;
-  /** A notification was sent after the last answer: an error without an id may refer to it. */
-  #isCancelling = false;
 
   /** `nextId` returns an id that no request of this connection has. */
   constructor(nextId: () => number) {
@@ -42,26 +40,9 @@ export class SentRequests {
     return this.#byWire.get(wire) ?? wire;
   }
 
-  /**
-   * Returns the number of the request that a message answers; undefined for none. An error without an id answers the
-   * only request.
-   */
+  /** Returns the number of the request that a message answers; undefined for none. */
   answeredBy(message: Envelope): number | undefined {
-    if (message.kind !== 'reply') return undefined;
-    if (!isNamelessError(message)) return replyNumber(message.bytes, message.id);
-    const { only } = this;
-    return only === undefined || this.#isCancelling ? undefined : this.wireOf(only);
-  }
-
-  /** Returns the only pending request, by the hub's id; undefined when there are none or several. */
-  get only(): number | undefined {
-    let only: number | undefined;
-    for (const [id, { request }] of this.#byId) {
-      if (request === undefined) continue;
-      if (only !== undefined) return undefined;
-      only = id;
-    }
-    return only;
+    return message.kind === 'reply' ? replyNumber(message.bytes, message.id) : undefined;
   }
 
   /** Adds a request; returns its number on the wire. */
@@ -79,7 +60,6 @@ export class SentRequests {
   /** Removes an answered request; returns undefined when it was not pending. */
   answered(wire: number): SentRequest | undefined {
     const id = this.idOf(wire);
-    this.#isCancelling = false;
     const entry = this.#byId.get(id);
     if (entry?.wire !== wire) return undefined;
     this.#byId.set(id, { wire, request: undefined });
@@ -94,12 +74,6 @@ export class SentRequests {
 
   wireOf(id: number): number {
     return this.#byId.get(id)?.wire ?? id;
-  }
-
-  /** Records that the server gets a cancel for it. */
-  cancelled(id: number): void {
-    this.#isCancelling = true;
-    this.forget(id);
   }
 
   forget(id: number): void {

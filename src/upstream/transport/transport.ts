@@ -24,6 +24,8 @@ export interface TransportEvents {
   failed(id: number, fault: HubError): void;
   /** A message that should be an answer is invalid, and its id cannot be read. */
   unreadable(fault: HubError): void;
+  /** An answer was dropped, because no request can have been meant. */
+  unmatched(): void;
   /** A sign of life: bytes for exchange `id`, or of the server as a whole (stderr, CPU) when undefined. */
   alive(id: number | undefined): void;
   /** Start has entered a phase (install, start, connect). If it returns a promise, wait for it before you continue. */
@@ -87,6 +89,10 @@ export interface Transport {
    * may have.
    */
   abort(id: number): boolean;
+  /** A caller may have made the server write an error that names no request. Default: false. */
+  readonly mayQuoteErrors?: boolean;
+  /** Request `id` was ended by an answer that names no request; absent when the transport keeps nothing of it. */
+  ended?(id: number): void;
   /**
    * Called after initialize with what the wire needs (HTTP: version header; it has seen the session id itself).
    * Undefined when nothing is negotiated yet. `declared`: the headers of tools of a stateless server.

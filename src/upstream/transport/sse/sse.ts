@@ -135,6 +135,10 @@ class SseTransport implements Transport, SsePostHost {
     return this.#admit(post) ? this.#order.post(post) : fullRefusal(this.server);
   }
 
+  get mayQuoteErrors(): boolean {
+    return this.#quoted.mayError;
+  }
+
   abort(id: number): boolean {
     // A POST that is missing has been sent and answered.
     const own = [...this.#posts.values()].filter((post) => post.id === id);

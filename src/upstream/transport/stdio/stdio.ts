@@ -138,6 +138,10 @@ class StdioTransport implements Transport {
     });
   }
 
+  get mayQuoteErrors(): boolean {
+    return this.#quoted.mayError;
+  }
+
   abort(id: number): boolean {
     // Requests share one pipe: bytes that are in it cannot be cancelled.
     return this.#stdin?.withdraw(id) !== true;

@@ -86,6 +86,10 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
     return this.#settled || this.#kind !== undefined;
   }
 
+  get awaitsStream(): boolean {
+    return this.#missing !== undefined && !this.#settled;
+  }
+
   /** Its reply came on the GET stream: ends the call, and reads the rest for at most a second. */
   replied(): void {
     if (!this.#settled) this.#settle();
@@ -177,9 +181,8 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   #goOn(): boolean {
     if (this.#aborted || this.id === undefined || this.#answer?.kind !== 'sse') return false;
     const place = placeAfter(this.#answer, this.place);
-    const goesOn = place !== undefined && this.#host.goOn(this, place);
-    if (goesOn) this.#settled = true;
-    return goesOn;
+    this.#settled = place !== undefined && this.#host.goOn(this, place);
+    return this.#settled;
   }
 
   #begin(kind: AnswerKind, headers: ResponseHeaders): void {
@@ -222,8 +225,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   /** Reads an HTTP error. A JSON-RPC error in it for this request is the server's answer and is passed on unchanged. */
   #finishError(): void {
     if (this.#settled) return;
-    const body = this.#body?.take() ?? Buffer.alloc(0);
-    const about = { status: this.#status, headers: this.#headers, body };
+    const about = { status: this.#status, headers: this.#headers, body: this.#body?.take() ?? Buffer.alloc(0) };
     const { fault, replies, isSessionError } = readHttpError(this.#host, this, about, this.#kind === 'auth');
     if (isSessionError && this.session !== undefined) {
       this.#settle();
@@ -272,8 +274,7 @@ export class HttpExchange extends SessionPost implements ResponseHandler, Pendin
   #settle(): void {
     this.#settled = true;
     if (this.#ended) return;
-    const { clock, wheel } = this.#host.runtime;
-    this.#linger = wheel.add(clock.nowMs() + LINGER_MS, () => this.#cut());
+    this.#linger = this.#host.runtime.wheel.add(this.#host.runtime.clock.nowMs() + LINGER_MS, () => this.#cut());
   }
 
   #cut(): void {

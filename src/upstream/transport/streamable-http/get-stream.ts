@@ -7,12 +7,13 @@
 import type { Limits } from '../../../config/limits.ts';
 import type { HubError } from '../../../model/errors.ts';
 import type { Refusal } from '../../../model/outcome.ts';
+import { isNamelessError } from '../../../protocol/answer.ts';
 import type { Envelope } from '../../../protocol/message.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
 import { brokenFault } from '../../connection/invalid-answer.ts';
 import type { QuotedReplies } from '../../connection/quoted-replies.ts';
 import { InvalidEvents } from '../http/invalid-events.ts';
-import { isReplyTo } from '../http/messages.ts';
+import { addressed, isReplyTo } from '../http/messages.ts';
 import type { Wire } from '../http/wire.ts';
 import type { TransportEvents } from '../transport.ts';
 import { ServerStream } from './server-stream.ts';
@@ -24,6 +25,8 @@ export interface PendingPost {
   readonly sinceMs: number;
   /** Its answer has begun, or its reply has come on the GET stream. */
   readonly isAnswered: boolean;
+  /** Its exchange has ended without a reply, which may come on the GET stream. */
+  readonly awaitsStream: boolean;
   /** Called when its reply has come on the GET stream. */
   replied(): void;
   /** Called when the stream that might have carried its reply has ended. */
@@ -215,6 +218,11 @@ export class GetStream {
 
   /** A reply on the GET stream ends the call, and its POST, which the server may never answer. */
   #message(envelope: Envelope): void {
+    if (isNamelessError(envelope)) {
+      const [own] = addressed([envelope], this.#onlyAwaiting()?.id);
+      if (own === undefined || own === envelope) return this.#parts.events.unmatched();
+      return this.#message(own);
+    }
     if (envelope.kind === 'reply')
       for (const post of [...this.#parts.posts()])
         if (post.id !== undefined && isReplyTo(envelope, post.id)) {
@@ -225,11 +233,18 @@ export class GetStream {
     this.#parts.events.message(envelope, undefined);
   }
 
+  /** Returns the request that a reply without an id is for: another, whose exchange is open, cannot be meant. */
+  #onlyAwaiting(): PendingPost | undefined {
+    const [only, other] = [...this.#parts.posts()].filter(({ awaitsStream }) => awaitsStream);
+    return other === undefined ? only : undefined;
+  }
+
   /** A reply on the GET stream is invalid: the call that waits for it ends. */
-  #unreadable(id: number | undefined, why: Refusal, data: Buffer): void {
+  #unreadable(named: number | undefined, why: Refusal, data: Buffer): void {
     const { server, events, posts } = this.#parts;
     const fault: HubError = brokenFault(server, why, data);
-    if (id === undefined) return events.unreadable(fault);
+    const id = named ?? this.#onlyAwaiting()?.id;
+    if (id === undefined) return events.unmatched();
     for (const post of [...posts()]) if (post.id === id) post.replied();
     events.failed(id, fault);
   }
