@@ -217,7 +217,8 @@ test('a message that may contain an error of a caller is noticed in every spelli
     quoted.sent(Buffer.from(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${frame}}`));
     return [quoted.may, quoted.mayError];
   };
-  assert.deepEqual(may('{"name":"x","arguments":{"text":"an error"}}'), [false, false]);
+  assert.deepEqual(may('{"name":"error","arguments":{"text":"an error","error_text":"\\"error\\""}}'), [false, false]);
+  assert.deepEqual(may(JSON.stringify({ text: JSON.stringify({ text: '{"error"\n :{}}' }) })), [false, true]);
   assert.deepEqual(may('{"name":"x","arguments":{"id":null,"error":{}}}'), [false, true]);
   assert.deepEqual(may(JSON.stringify({ text: '{"id":null,"error":{"code":1}}' })), [false, true]);
   assert.deepEqual(may('{"text":"{\\"\\u0065rror\\":1}"}'), [true, true]);

@@ -9,6 +9,8 @@
 const WORD = Buffer.from('jsonrpc');
 /** Every error contains it, also where its quotes are escaped. */
 const ERROR = Buffer.from('"error');
+/** The name of a member, in JSON text or in a string that holds JSON text. */
+const ERROR_MEMBER = /"error\\*"(?:\s|\\+[nrt])*:/;
 /** Escaped letters from `` ` `` to DEL: the server reads them as the same word. */
 const ESCAPES = [Buffer.from('\\u006'), Buffer.from('\\u007')] as const;
 /** Behind the word of the message itself. */
@@ -31,7 +33,7 @@ export class QuotedReplies {
 
   /** Checks a message of the hub (`write.ts`), which begins with `{"jsonrpc"`. */
   sent(frame: Buffer): void {
-    this.#mayError ||= frame.includes(ERROR, FROM);
+    this.#mayError ||= frame.includes(ERROR, FROM) && ERROR_MEMBER.test(frame.toString('latin1', FROM, LOOKED_BYTES));
     this.#may ||=
       frame.length > LOOKED_BYTES || frame.includes(WORD, FROM) || ESCAPES.some((one) => frame.includes(one, FROM));
   }
