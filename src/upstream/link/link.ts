@@ -141,6 +141,8 @@ export class Link {
         return undefined;
       case 'ending':
       case 'backing-off':
+        if (this.#parts.kind === 'forward') return this.#untilReady(deadline, owner);
+        return this.lives.wake() ? this.#untilReady(deadline, owner) : this.#down();
       case 'asleep':
         return this.lives.wake() ? this.#untilReady(deadline, owner) : this.#down();
       case 'stopped':
@@ -184,8 +186,9 @@ export class Link {
   }
 
   #untilReady(deadline: Deadline, owner: string): Promise<Outcome<undefined>> {
-    const { runtime, limits, patienceMs } = this.#parts;
-    return untilReady({ runtime, limits, state: this.#state, spec: this.#settings.spec, patienceMs }, deadline, owner);
+    const { runtime, limits, kind, patienceMs } = this.#parts;
+    const link = { runtime, limits, kind, patienceMs, state: this.#state, spec: this.#settings.spec };
+    return untilReady(link, deadline, owner);
   }
 
   #down(): Refusal {

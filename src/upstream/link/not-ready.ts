@@ -10,12 +10,16 @@ import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import { isLocal, phaseSetting } from '../call-endings.ts';
 import type { LinkStateTracker, LinkView } from './link-state.ts';
+import type { LinkKind } from './reconnect-backoff.ts';
 
 /** When a client may retry, ms. */
 const LOOK_AGAIN_MS = 2000;
+/** Calls wait for the attempts to reach another worker, which may be starting, for this long, ms. */
+const FORWARD_PATIENCE_MS = 5000;
 
 /**
  * Waits for a link that is connecting, for `patienceMs` (default `handshakeMs`). Returns undefined when it is ready.
+ * When another worker cannot be reached, waits for the next attempts too.
  */
 export async function untilReady(
   link: {
@@ -23,17 +27,22 @@ export async function untilReady(
     readonly limits: Limits;
     readonly state: LinkStateTracker;
     readonly spec: ServerSpec;
+    readonly kind: LinkKind;
     readonly patienceMs?: number | undefined;
   },
   deadline: Deadline,
   owner: string,
 ): Promise<Outcome<undefined>> {
-  const { runtime, limits, state, spec } = link;
+  const { runtime, limits, state, spec, kind } = link;
   const startMs = runtime.clock.nowMs();
   using own = deadline.sooner(link.patienceMs ?? limits.handshakeMs);
+  const isRetried = () =>
+    kind === 'forward' && state.state === 'waiting' && runtime.clock.nowMs() - startMs < FORWARD_PATIENCE_MS;
   try {
-    await runtime.waits.for(state.settled, { label: 'link-ready', owner, deadline: own });
+    do await runtime.waits.for(state.settled, { label: 'link-ready', owner, deadline: own });
+    while (isRetried());
   } catch {
+    if (state.state === 'waiting') return downRefusal(spec.slug, state.view);
     const { phase = 'connect', sinceMs } = state.view;
     const waitedMs = runtime.clock.nowMs() - startMs;
     return startingRefusal({ server: spec.slug, phase, sinceMs, waitedMs, isLocal: isLocal(spec) });

@@ -12,16 +12,18 @@ export type LinkKind = 'local' | 'remote' | 'forward';
 
 /** Number of quick attempts of a child before each delay is the longest. */
 export const QUICK_TRIES = 2;
-/**
- * Longest delay to another worker, ms: it is reached over a local socket, and is back within two seconds of a restart.
- */
+/** First delay to another worker, ms: it is reached over a local socket, and calls wait for it. */
+const FORWARD_BASE_MS = 100;
+/** Longest delay to another worker, ms: it is back within two seconds of a restart. */
 const FORWARD_CAP_MS = 2000;
 
 /** `failures`: connections in a row that failed or ended early, from 1. */
 function restMs(kind: LinkKind, failures: number, limits: Limits, random: () => number): number {
   const { restartBaseMs: baseMs, restartCapMs: capMs } = limits;
   if (kind === 'local' && failures > QUICK_TRIES) return Math.round(capMs * (0.9 + 0.1 * random()));
-  return backoffMs(failures, { baseMs, capMs: kind === 'forward' ? Math.min(capMs, FORWARD_CAP_MS) : capMs }, random);
+  if (kind !== 'forward') return backoffMs(failures, { baseMs, capMs }, random);
+  const soon = { baseMs: Math.min(baseMs, FORWARD_BASE_MS), capMs: Math.min(capMs, FORWARD_CAP_MS) };
+  return backoffMs(failures, soon, random);
 }
 
 /** The backoff of one link. */
