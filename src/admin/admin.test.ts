@@ -24,7 +24,7 @@ import type {
   StatusAnswer,
   WaitsAnswer,
 } from './contract.ts';
-import { createRoutes } from './routes.ts';
+import { Routes } from './routes.ts';
 
 const TOKEN = 'a'.repeat(64);
 const CONFIG = {
@@ -61,7 +61,7 @@ async function bench(t: TestContext, more: { hubs?: number; unconfirmed?: readon
     bornMs: runtime.clock.nowMs(),
     arrivals: { operator: 0, workers: 0, refused: 0 },
   };
-  const routes = createRoutes({ ...sources, limits, asker: createHubAsker({ runtime, limits, runDir: dir }) });
+  const routes = new Routes({ ...sources, limits, asker: createHubAsker({ runtime, limits, runDir: dir }) });
   const socketPath = join(dir, 'control.sock');
   const sockets = { operator: socketPath, workers: join(dir, 'workers.sock') };
   const token: { now: string | undefined } = { now: TOKEN };

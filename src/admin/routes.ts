@@ -51,10 +51,6 @@ export interface Answer {
   readonly body: object;
 }
 
-export interface Routes {
-  answer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>>;
-}
-
 const keyWish = z.strictObject({
   user: z.string(),
   name: z.string(),
@@ -63,22 +59,52 @@ const keyWish = z.strictObject({
   expiresAtMs: z.number().int().positive().optional(),
 });
 
-export function createRoutes(parts: RoutesParts): Routes {
-  const { runtime, control, asker } = parts;
-  const keys = createKeyRoutes(parts);
-  const allHubs = () => Array.from({ length: control.state.workers }, (_, at) => at + 1);
+export class Routes {
+  readonly #parts: RoutesParts;
+  readonly #keys: (asked: Asked, deadline: Deadline) => Promise<Outcome<Answer>>;
 
-  async function waits(deadline: Deadline): Promise<WaitsAnswer> {
+  constructor(parts: RoutesParts) {
+    this.#parts = parts;
+    this.#keys = createKeyRoutes(parts);
+  }
+
+  async answer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
+    const { method, path } = asked;
+    if (path === '/api/keys' || path.startsWith('/api/keys/')) return this.#keys(asked, deadline);
+    if (path.startsWith('/api/servers/')) return this.#ofServer(asked, deadline);
+    if (path === '/api/config/reload') {
+      return method === 'POST' ? this.#reload(deadline) : new Refusal('method-not-allowed');
+    }
+    const reads: Readonly<Record<string, () => object | Promise<object>>> = {
+      '/api/status': () => statusFrom(this.#parts),
+      '/api/servers': (): ServersAnswer => ({ servers: serversFrom(this.#parts) }),
+      '/api/waits': () => this.#waits(deadline),
+      '/api/ceilings': () => this.#ceilings(deadline),
+    };
+    const read = Object.hasOwn(reads, path) ? reads[path] : undefined;
+    if (!read) return new Refusal('not-found', 'There is no resource at this path.');
+    if (method !== 'GET') return new Refusal('method-not-allowed', 'This path accepts GET only.');
+    return { status: 200, body: await read() };
+  }
+
+  #allHubs() {
+    const { control } = this.#parts;
+    return Array.from({ length: control.state.workers }, (_, at) => at + 1);
+  }
+
+  async #waits(deadline: Deadline): Promise<WaitsAnswer> {
+    const { asker, runtime } = this.#parts;
     const question = { method: 'GET', path: '/api/waits' } as const;
-    const { answers, failed } = await asker.ask<{ waits: WaitAnswer[] }>(allHubs(), question, deadline);
+    const { answers, failed } = await asker.ask<{ waits: WaitAnswer[] }>(this.#allHubs(), question, deadline);
     const hubs = answers.map(({ hub, body }) => ({ process: `hub-${hub}`, waits: body.waits }));
     return { processes: [{ process: 'control', waits: runtime.waits.table() }, ...hubs], silent: failed };
   }
 
-  async function ceilings(deadline: Deadline): Promise<CeilingsAnswer> {
+  async #ceilings(deadline: Deadline): Promise<CeilingsAnswer> {
+    const { asker, runtime } = this.#parts;
     const question = { method: 'GET', path: '/api/ceilings' } as const;
     const { answers, failed } = await asker.ask<{ ceilings: CeilingAnswer[]; limits?: Record<string, number> }>(
-      allHubs(),
+      this.#allHubs(),
       question,
       deadline,
     );
@@ -87,21 +113,23 @@ export function createRoutes(parts: RoutesParts): Routes {
       ceilings: body.ceilings,
       limits: body.limits,
     }));
-    const own = { process: 'control', ceilings: runtime.ceilings.table(), limits: limitValues(parts.limits) };
+    const own = { process: 'control', ceilings: runtime.ceilings.table(), limits: limitValues(this.#parts.limits) };
     return { processes: [own, ...hubs], silent: failed };
   }
 
-  async function restart(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {
+  async #restart(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {
+    const { asker } = this.#parts;
     const question = { method: 'POST', path: `/servers/${spec.slug}/restart` } as const;
-    const { answers, failed } = await asker.ask(hubsOf(spec), question, deadline);
+    const { answers, failed } = await asker.ask(this.#hubsOf(spec), question, deadline);
     if (answers.length === 0) throw nobodyTook(spec, failed);
     const body: RestartAnswer = { server: spec.name, restarting: answers.map(({ hub }) => hub), failed };
     return { status: 202, body };
   }
 
-  async function logs(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {
+  async #logs(spec: ServerSpec, deadline: Deadline): Promise<Outcome<Answer>> {
+    const { asker } = this.#parts;
     const question = { method: 'GET', path: `/servers/${spec.slug}/logs` } as const;
-    const { answers, failed } = await asker.ask<{ lines: string[] }>(hubsOf(spec), question, deadline);
+    const { answers, failed } = await asker.ask<{ lines: string[] }>(this.#hubsOf(spec), question, deadline);
     if (answers.length === 0) throw nobodyTook(spec, failed);
     const hubs = answers.map(({ hub, body }) => ({ hub, lines: body.lines }));
     const body: LogsAnswer = { server: spec.name, hubs, failed };
@@ -109,48 +137,29 @@ export function createRoutes(parts: RoutesParts): Routes {
   }
 
   /** Returns the worker that runs it, or all when each has its own link. */
-  function hubsOf({ homeHub }: ServerSpec): readonly number[] {
-    return homeHub === 0 ? allHubs() : [homeHub];
+  #hubsOf({ homeHub }: ServerSpec): readonly number[] {
+    return homeHub === 0 ? this.#allHubs() : [homeHub];
   }
 
-  async function ofServer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
+  async #ofServer(asked: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
+    const { control } = this.#parts;
     const [, , , word = '', verb = ''] = asked.path.split('/');
     const name = decoded(word);
     const spec = name === undefined ? undefined : findBySlugOrName(name, control.state.servers);
     if (!spec) return new Refusal('not-found', 'There is no such server.');
     if (verb === 'restart')
-      return asked.method === 'POST' ? restart(spec, deadline) : new Refusal('method-not-allowed');
-    if (verb === 'logs') return asked.method === 'GET' ? logs(spec, deadline) : new Refusal('method-not-allowed');
+      return asked.method === 'POST' ? this.#restart(spec, deadline) : new Refusal('method-not-allowed');
+    if (verb === 'logs') return asked.method === 'GET' ? this.#logs(spec, deadline) : new Refusal('method-not-allowed');
     return new Refusal('not-found');
   }
 
-  async function reload(deadline: Deadline): Promise<Outcome<Answer>> {
+  async #reload(deadline: Deadline): Promise<Outcome<Answer>> {
+    const { control } = this.#parts;
     const reloaded = await control.reload.reloadNow(deadline);
     if (isRefusal(reloaded)) return reloaded;
     const body: ReloadAnswer = { applied: true, ...reloaded, ...(await confirmation(control, 'snapshot')) };
     return { status: 200, body };
   }
-
-  return {
-    async answer(asked, deadline) {
-      const { method, path } = asked;
-      if (path === '/api/keys' || path.startsWith('/api/keys/')) return keys(asked, deadline);
-      if (path.startsWith('/api/servers/')) return ofServer(asked, deadline);
-      if (path === '/api/config/reload') {
-        return method === 'POST' ? reload(deadline) : new Refusal('method-not-allowed');
-      }
-      const reads: Readonly<Record<string, () => object | Promise<object>>> = {
-        '/api/status': () => statusFrom(parts),
-        '/api/servers': (): ServersAnswer => ({ servers: serversFrom(parts) }),
-        '/api/waits': () => waits(deadline),
-        '/api/ceilings': () => ceilings(deadline),
-      };
-      const read = Object.hasOwn(reads, path) ? reads[path] : undefined;
-      if (!read) return new Refusal('not-found', 'There is no resource at this path.');
-      if (method !== 'GET') return new Refusal('method-not-allowed', 'This path accepts GET only.');
-      return { status: 200, body: await read() };
-    },
-  };
 }
 
 function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Deadline) => Promise<Outcome<Answer>> {

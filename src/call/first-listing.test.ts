@@ -14,7 +14,7 @@ import type { Access, OpenItem } from '../runtime/open-work.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import type { ServerRegistry } from '../upstream/registry.ts';
 import type { Call } from './call.ts';
-import { createFirstListing, type FirstListing } from './first-listing.ts';
+import { FirstListing } from './first-listing.ts';
 
 const ROUTE = { exposed: 'my_files_read', server: 'my-files', native: 'read' } as unknown as Route;
 
@@ -62,7 +62,7 @@ function world(options: {
   return {
     runtime,
     asked,
-    first: createFirstListing({ runtime, limits: { ...limitsFrom({}), ...options.limits }, registry, catalog }),
+    first: new FirstListing({ runtime, limits: { ...limitsFrom({}), ...options.limits }, registry, catalog }),
     call: { requestId: 'r1', view, open, ...access } as unknown as Call,
     read() {
       runtime.bus.publish({ type: 'server-listed', server: 'my-files', tools: 1, changed: true, repaired: [] });

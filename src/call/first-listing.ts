@@ -14,21 +14,27 @@ import type { LateName } from './late-names.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 import { resolveView } from './resolve-view.ts';
 
-export interface FirstListing {
+export class FirstListing {
+  readonly #parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog' | 'lateNames'>;
+
+  constructor(parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog' | 'lateNames'>) {
+    this.#parts = parts;
+  }
+
   /**
    * Resolves a name that the view does not know yet; returns undefined when there is nothing to wait for. `routeIn`
    * searches the newer view; `unknown` is the answer if that does not know it either.
    */
-  routeTo(name: string, call: Call, about: LateName<Route>, unknown: Refusal): Promise<Outcome<Route>> | undefined;
-}
-
-export function createFirstListing(
-  parts: Pick<PipelineParts, 'runtime' | 'limits' | 'registry' | 'catalog' | 'lateNames'>,
-): FirstListing {
-  const { runtime, limits, registry, catalog, lateNames } = parts;
+  routeTo(name: string, call: Call, about: LateName<Route>, unknown: Refusal): Promise<Outcome<Route>> | undefined {
+    const { lateNames } = this.#parts;
+    const server = this.#unlistedServer(name, call);
+    if (server !== undefined) return this.#wait(server, call, about.routeIn, unknown);
+    return lateNames?.find(name, call, about)?.then((route) => route ?? unknown);
+  }
 
   /** Returns the server without a list whose slug is the longest that the name begins with. */
-  function unlistedServer(name: string, call: Call): string | undefined {
+  #unlistedServer(name: string, call: Call): string | undefined {
+    const { catalog } = this.#parts;
     const normal = normalName(name).toLowerCase();
     const [server] = call.view.servers
       .filter((slug) => normal.startsWith(`${normalName(slug).toLowerCase()}_`))
@@ -38,7 +44,8 @@ export function createFirstListing(
   }
 
   /** Ready means that the list was read; the catalog adds it some turns later, or when another process has sent it. */
-  async function untilListed(server: string, owner: string, deadline: Deadline): Promise<void> {
+  async #untilListed(server: string, owner: string, deadline: Deadline): Promise<void> {
+    const { catalog, runtime } = this.#parts;
     const { promise, resolve } = Promise.withResolvers<void>();
     const look = (): void => {
       if (catalog.isListed(server)) resolve();
@@ -54,25 +61,26 @@ export function createFirstListing(
     }
   }
 
-  async function wait(
+  async #wait(
     server: string,
     call: Call,
     find: (view: View) => Route | undefined,
     unknown: Refusal,
   ): Promise<Outcome<Route>> {
+    const { runtime, limits, registry, catalog } = this.#parts;
     const startMs = runtime.clock.nowMs();
     using deadline = runtime.deadline(limits.handshakeMs);
     call.open.onEnd(() => deadline.end('cancelled'));
     const ready = await registry.whenReady(server, deadline, call.requestId);
     const waitedMs = Math.round(runtime.clock.nowMs() - startMs);
-    if (isRefusal(ready)) return withFigures(ready, { server, waitedMs });
-    await untilListed(server, call.requestId, deadline);
+    if (isRefusal(ready)) return this.#withFigures(ready, { server, waitedMs });
+    await this.#untilListed(server, call.requestId, deadline);
     const view = resolveView(catalog, call.viewName);
     return (view && find(view)) ?? unknown;
   }
 
   /** Adds the same members to a refusal that came at once (the server is in backoff after a failure). */
-  function withFigures(refusal: Refusal, figures: { server: string; waitedMs: number }): Refusal {
+  #withFigures(refusal: Refusal, figures: { server: string; waitedMs: number }): Refusal {
     return new Refusal(refusal.code, refusal.message, {
       setting: 'handshakeMs',
       outcome: 'not-executed',
@@ -80,12 +88,4 @@ export function createFirstListing(
       ...refusal.detail,
     });
   }
-
-  return {
-    routeTo(name, call, about, unknown) {
-      const server = unlistedServer(name, call);
-      if (server !== undefined) return wait(server, call, about.routeIn, unknown);
-      return lateNames?.find(name, call, about)?.then((route) => route ?? unknown);
-    },
-  };
 }

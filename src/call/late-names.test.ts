@@ -14,7 +14,7 @@ import type { View } from '../catalog/view.ts';
 import { isRefusal, Refusal } from '../model/outcome.ts';
 import type { Access, OpenItem } from '../runtime/open-work.ts';
 import type { Call } from './call.ts';
-import { createLateNames, type LateNames } from './late-names.ts';
+import { LateNames } from './late-names.ts';
 
 const VIEW = { kind: 'groups', slugs: ['a', 'b'] } as const;
 
@@ -51,7 +51,7 @@ async function place(t: TestContext): Promise<Place> {
     },
   } as unknown as Catalog;
   const others = () => [socket, join(directory, 'gone.sock')];
-  const names = createLateNames({ runtime, limits: { nameQuestionsPerKey: 2 }, catalog, others });
+  const names = new LateNames({ runtime, limits: { nameQuestionsPerKey: 2 }, catalog, others });
   const access = { principal: {}, viewName: VIEW, world: {} } as unknown as Access;
   const calls: OpenItem[] = []; // bounded by: a test's calls
   const made: Place = {

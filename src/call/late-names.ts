@@ -17,17 +17,6 @@ import { resolveView } from './resolve-view.ts';
 
 export type NameKind = 'tool' | 'prompt' | 'resource' | 'template';
 
-export interface LateNames {
-  /**
-   * Resolves a name that the call's view does not know, once it has arrived from another worker. The promise resolves
-   * to undefined when no worker knows it or the call has ended, and never rejects. Returns undefined when there is no
-   * worker to ask.
-   */
-  find<T>(name: string, call: Call, about: LateName<T>): Promise<T | undefined> | undefined;
-  /** Serves `GET /names/<kind>/<view>/<name>` to other workers: 200 for a known name, 404 for others. */
-  serve(asked: IncomingMessage, response: ServerResponse): void;
-}
-
 export interface LateName<T> {
   readonly kind: NameKind;
   readonly routeIn: (view: View) => T | undefined;
@@ -68,13 +57,48 @@ interface Asking {
   next: Question | undefined;
 }
 
-export function createLateNames({ runtime, limits, catalog, others }: LateNamesParts): LateNames {
-  const share = () => limits.nameQuestionsPerKey;
-  const places = new FairCount('call.name-questions', AT_ONCE, share, 'refuse', runtime.ceilings);
-  const asking = new Map<string, Asking>(); // bounded by: call.name-questions
+export class LateNames {
+  readonly #parts: LateNamesParts;
+  readonly #places: FairCount;
+  readonly #asking = new Map<string, Asking>(); // bounded by: call.name-questions
+
+  constructor(parts: LateNamesParts) {
+    const { runtime } = parts;
+    this.#parts = parts;
+    this.#places = new FairCount('call.name-questions', AT_ONCE, () => this.#share(), 'refuse', runtime.ceilings);
+  }
+
+  /**
+   * Resolves a name that the call's view does not know, once it has arrived from another worker. The promise resolves
+   * to undefined when no worker knows it or the call has ended, and never rejects. Returns undefined when there is no
+   * worker to ask.
+   */
+  find<T>(name: string, call: Call, about: LateName<T>): Promise<T | undefined> | undefined {
+    const { others } = this.#parts;
+    if (call.open.ended || others().length === 0) return undefined;
+    const path = pathOf(about.kind, call.viewName, name);
+    const asked = path.length > PATH_BYTES ? undefined : this.#isKnownElsewhere(path, call.owner);
+    return asked?.then((isKnown) => (isKnown && !call.open.ended ? this.#untilHere(call, about) : undefined));
+  }
+
+  /** Serves `GET /names/<kind>/<view>/<name>` to other workers: 200 for a known name, 404 for others. */
+  serve(asked: IncomingMessage, response: ServerResponse): void {
+    const { catalog } = this.#parts;
+    asked.resume();
+    const question = questionIn(asked.url ?? '');
+    const view = question && resolveView(catalog, question.viewName);
+    const isKnown = view && ROUTE_IN[question.kind](view, question.name) !== undefined;
+    response.writeHead(isKnown ? 200 : 404, { 'content-length': 0 }).end();
+  }
+
+  #share() {
+    const { limits } = this.#parts;
+    return limits.nameQuestionsPerKey;
+  }
 
   /** Returns true also when a running worker does not answer: it may be processing that list. */
-  async function isKnownAt(socket: string, path: string): Promise<boolean> {
+  async #isKnownAt(socket: string, path: string): Promise<boolean> {
+    const { runtime } = this.#parts;
     using deadline = runtime.deadline(ANSWER_MS);
     const asked = requestUnixSocket(socket, { method: 'GET', path }, { deadline, maxBytes: ANSWER_BYTES });
     try {
@@ -86,41 +110,41 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
   }
 
   /** Looks up a name while calls need it, once in `PLACE_MS`. */
-  async function askWhileWanted(path: string, own: Asking): Promise<void> {
+  async #askWhileWanted(path: string, own: Asking): Promise<void> {
+    const { others, runtime } = this.#parts;
     while (own.next) {
       const { owner, answer } = own.next;
       own.next = undefined;
       const asked = others().map(async (socket) => {
         // The first that knows it is enough: another one may have stopped.
-        if (await isKnownAt(socket, path)) answer.resolve(true);
+        if (await this.#isKnownAt(socket, path)) answer.resolve(true);
       });
       await Promise.all(asked);
       answer.resolve(false);
       await new Promise<void>((resolve) => void runtime.timers.after(PLACE_MS, resolve));
-      places.give(owner);
+      this.#places.give(owner);
     }
-    asking.delete(path);
+    this.#asking.delete(path);
   }
 
   /** Asks, from now on, whether another worker knows it. Returns undefined when there are too many lookups. */
-  function isKnownElsewhere(path: string, owner: string): Promise<boolean> | undefined {
-    const running = asking.get(path);
+  #isKnownElsewhere(path: string, owner: string): Promise<boolean> | undefined {
+    const { runtime } = this.#parts;
+    const running = this.#asking.get(path);
     if (running?.next) return running.next.answer.promise;
-    if (places.take(owner) !== 'taken') return undefined;
+    if (this.#places.take(owner) !== 'taken') return undefined;
     const next: Question = { owner, answer: Promise.withResolvers() };
     if (running) running.next = next;
     else {
       const own: Asking = { next };
-      asking.set(path, own);
-      runtime.scope.run('ask for a name', () => askWhileWanted(path, own));
+      this.#asking.set(path, own);
+      runtime.scope.run('ask for a name', () => this.#askWhileWanted(path, own));
     }
     return next.answer.promise;
   }
 
-  async function untilHere<T>(
-    { viewName, open, requestId: owner }: Call,
-    { routeIn }: LateName<T>,
-  ): Promise<T | undefined> {
+  async #untilHere<T>({ viewName, open, requestId: owner }: Call, { routeIn }: LateName<T>): Promise<T | undefined> {
+    const { runtime, catalog } = this.#parts;
     using deadline = runtime.deadline(COMING_MS);
     open.onEnd(() => deadline.end('cancelled'));
     const { promise, resolve } = Promise.withResolvers<T>();
@@ -139,22 +163,6 @@ export function createLateNames({ runtime, limits, catalog, others }: LateNamesP
       forget();
     }
   }
-
-  return {
-    find(name, call, about) {
-      if (call.open.ended || others().length === 0) return undefined;
-      const path = pathOf(about.kind, call.viewName, name);
-      const asked = path.length > PATH_BYTES ? undefined : isKnownElsewhere(path, call.owner);
-      return asked?.then((isKnown) => (isKnown && !call.open.ended ? untilHere(call, about) : undefined));
-    },
-    serve(asked, response) {
-      asked.resume();
-      const question = questionIn(asked.url ?? '');
-      const view = question && resolveView(catalog, question.viewName);
-      const isKnown = view && ROUTE_IN[question.kind](view, question.name) !== undefined;
-      response.writeHead(isKnown ? 200 : 404, { 'content-length': 0 }).end();
-    },
-  };
 }
 
 function pathOf(kind: NameKind, viewName: ViewName, name: string): string {

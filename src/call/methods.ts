@@ -10,7 +10,7 @@ import type { Cancels } from './cancel.ts';
 import { createCompletion } from './completion.ts';
 import { createDispatch } from './dispatch.ts';
 import { createFirstCatalog } from './first-catalog.ts';
-import { createFirstListing } from './first-listing.ts';
+import { FirstListing } from './first-listing.ts';
 import { answerInitialize } from './initialize.ts';
 import { answerList } from './lists.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
@@ -25,7 +25,7 @@ export type Methods = (call: Call) => Outcome<Reply> | Promise<Outcome<Reply>>;
 
 export function createMethods(parts: PipelineParts, cancels: Cancels): Methods {
   const firstCatalog = createFirstCatalog(parts);
-  const firstListing = createFirstListing(parts);
+  const firstListing = new FirstListing(parts);
   const send = createDispatch(parts);
   const names = createResourceNames(firstCatalog, parts);
   const subscribe = createSubscribe(send, names, parts);

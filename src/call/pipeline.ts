@@ -19,7 +19,7 @@ import type { PipelineParts } from './pipeline-parts.ts';
 import { resolveView } from './resolve-view.ts';
 import { createRunningCalls } from './running-calls.ts';
 import { answerStateless } from './stateless.ts';
-import { createSuspendedCalls } from './suspended-calls.ts';
+import { SuspendedCalls } from './suspended-calls.ts';
 
 export interface RequestPipeline {
   /** Answers one message: a value at once, or a promise when a server is asked. Never rejects. */
@@ -41,7 +41,7 @@ export function createRequestPipeline(parts: PipelineParts): RequestPipeline {
   const cancels = createCancels(parts);
   const accessLog = createAccessLog(runtime);
   const runningCalls = createRunningCalls(parts, cancels);
-  const suspendedCalls = createSuspendedCalls(parts);
+  const suspendedCalls = new SuspendedCalls(parts);
   const dispatch = createMethods(parts, cancels);
   let calls = 0;
 

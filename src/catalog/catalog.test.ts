@@ -7,11 +7,11 @@ import { test } from 'node:test';
 import { groupSpec, listingOf, listingWith, serverSpec, worldOf } from '../../test/support/catalog-worlds.ts';
 import { limitsFrom } from '../config/limits.ts';
 import { createRuntime } from '../runtime/runtime.ts';
-import { type Catalog, type CatalogInput, createCatalog } from './catalog.ts';
+import { Catalog, type CatalogInput } from './catalog.ts';
 import type { View } from './view.ts';
 
 function catalogOf(world: CatalogInput): Catalog {
-  const catalog = createCatalog({ runtime: createRuntime(), limits: limitsFrom({}) });
+  const catalog = new Catalog({ runtime: createRuntime(), limits: limitsFrom({}) });
   catalog.rebuild(world);
   return catalog;
 }
@@ -24,7 +24,7 @@ const files = listingOf('files', ['read', 'write']);
 const two = worldOf([serverSpec('docs'), serverSpec('files')], [files, docs]);
 
 test('an empty catalog has an empty list', () => {
-  const catalog = createCatalog({ runtime: createRuntime(), limits: limitsFrom({}) });
+  const catalog = new Catalog({ runtime: createRuntime(), limits: limitsFrom({}) });
   assert.equal(catalog.viewAll().toolsJson().toString(), '[]');
   assert.equal(catalog.viewOfGroup('x'), undefined);
   assert.equal(catalog.viewOfGroups(['x']).toolCount, 0);

@@ -6,13 +6,12 @@
  * bytes; listeners are called with exactly the views and lists that changed.
  */
 import type { Limits } from '../config/limits.ts';
-import type { GivenName, GroupSpec, ServerSpec, Snapshot } from '../model/snapshot.ts';
+import type { GroupSpec, ServerSpec, Snapshot } from '../model/snapshot.ts';
 import { CappedMap } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { atOnce } from '../runtime/take-turn.ts';
+import { type NameLookup, nameLookup, nameOwners, STEP_ROWS } from './_name-owners.ts';
 import { buildServerIndex, type FindExposedName, type ServerIndex } from './_server-index.ts';
-import type { FindOwner } from './_view-names.ts';
-import type { AddressLookup } from './_view-resources.ts';
 import { buildView, type IndexedView, type ListKind, SERVER_VIEW_PREFIX, type Selection, type View } from './view.ts';
 
 /** The part of a snapshot from which the catalog is built. */
@@ -27,37 +26,6 @@ export interface PathTarget {
 export interface ViewChange {
   readonly view: string;
   readonly kinds: readonly ListKind[];
-}
-
-export interface Catalog {
-  /** Applies a new snapshot. Synchronous and linear in servers and tools; nothing is serialised here. */
-  rebuild(input: CatalogInput): void;
-  /**
-   * Like `rebuild`, in steps of about 1 ms. Returns a function that activates the new catalog; call it in the same
-   * turn.
-   */
-  rebuildSteps(input: CatalogInput): Generator<void, () => void>;
-  viewAll(): View;
-  /** Undefined = the group does not exist. */
-  viewOfGroup(slug: string): View | undefined;
-  /** Undefined = the server does not exist, or is disabled. */
-  viewOfServer(slug: string): View | undefined;
-  /** The union of groups, for keys limited to several groups. Unknown groups add nothing. */
-  viewOfGroups(slugs: readonly string[]): View;
-  /**
-   * Calls `listener` after a rebuild with the changed, added and removed views, if any. It must not throw. Returns a
-   * function that unsubscribes.
-   */
-  onChange(listener: (changed: readonly ViewChange[]) => void): () => void;
-  /** Returns whether the lists of a server are in the catalog, even if empty. */
-  isListed(slug: string): boolean;
-  /** Calls `listener` after each rebuild. It must not throw. Returns a function that unsubscribes. */
-  onRebuilt(listener: () => void): () => void;
-  /**
-   * Returns the target of a path segment (percent-decoded), by slug or by configured name; groups take precedence over
-   * servers.
-   */
-  resolvePath(segment: string): PathTarget | undefined;
 }
 
 export interface CatalogParts {
@@ -75,154 +43,157 @@ interface CatalogState {
   readonly listed: ReadonlySet<string>;
 }
 
-export function createCatalog({ runtime, limits }: CatalogParts): Catalog {
-  const unions = new CappedMap<string, IndexedView>(
-    'catalog.unions',
-    () => limits.servers,
-    'drop-oldest',
-    runtime.ceilings,
-  );
-  let listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the modules that listen
-  let owners = atOnce(nameOwners([]));
-  let built: CatalogState = {
+export class Catalog {
+  readonly #unions: CappedMap<string, IndexedView>;
+  #listeners: readonly ((changed: readonly ViewChange[]) => void)[] = []; // bounded by: the modules that listen
+  #owners = atOnce(nameOwners([]));
+  #built: CatalogState = {
     indexes: new Map(),
     groups: new Map(),
     views: new Map(),
     paths: new Map(),
     listed: new Set(),
   };
-  const rebuiltListeners = new Set<() => void>(); // bounded by: calls that wait for a first list
-  const findOwner = nameLookup(() => owners);
+  readonly #rebuiltListeners = new Set<() => void>(); // bounded by: calls that wait for a first list
+  readonly #findOwner: NameLookup;
 
-  function view(key: string, selections: readonly Selection[], before: IndexedView | undefined): IndexedView {
-    return buildView(key, selections, findOwner, before);
+  constructor({ limits, runtime }: CatalogParts) {
+    this.#unions = new CappedMap('catalog.unions', () => limits.servers, 'drop-oldest', runtime.ceilings);
+    this.#findOwner = nameLookup(() => this.#owners);
   }
 
-  function* rebuildSteps(input: CatalogInput): Generator<void, () => void> {
-    const before = built;
+  /** Applies a new snapshot. Synchronous and linear in servers and tools; nothing is serialised here. */
+  rebuild(input: CatalogInput): void {
+    atOnce(this.rebuildSteps(input))();
+  }
+
+  /**
+   * Like `rebuild`, in steps of about 1 ms. Returns a function that activates the new catalog; call it in the same
+   * turn.
+   */
+  *rebuildSteps(input: CatalogInput): Generator<void, () => void> {
+    const before = this.#built;
     const nextOwners = yield* nameOwners(input.names);
     const indexes = yield* buildIndexes(input, before.indexes);
-    const views = new Map<string, IndexedView>();
-    function* add(key: string, selections: readonly Selection[]): Generator<void, void> {
-      const next = view(key, selections, before.views.get(key));
-      yield* next.warm(before.views.get(key));
-      views.set(key, next);
-    }
-    const all = [...indexes.values()].map((index) => ({ index, allowed: undefined }));
-    yield* add('all', all);
-    for (const selection of all) yield* add(`${SERVER_VIEW_PREFIX}${selection.index.server}`, [selection]);
-    for (const group of input.groups) yield* add(`group:${group.slug}`, selectServers([group], indexes));
+    const views = yield* this.#buildViews(input.groups, indexes, before);
     const groups = new Map(input.groups.map((group) => [group.slug, group]));
     const listed = new Set(input.listings.map(({ server }) => server));
     const next: CatalogState = { indexes, groups, views, paths: buildPaths(input), listed };
-    const warmed = new Map<string, IndexedView>(); // bounded by: catalog.unions
-    for (const [key, was] of [...unions.entries()]) {
-      const now = union(key, was, next);
-      yield* now.warm(was);
-      warmed.set(key, now);
-    }
+    const warmed = yield* this.#buildUnions(next);
     return () => {
-      owners = nextOwners;
-      built = next;
-      const changed = [...viewChanges(before.views, views), ...updateUnions(warmed)];
-      if (changed.length > 0) for (const listener of listeners) listener(changed);
-      for (const listener of [...rebuiltListeners]) listener();
+      this.#owners = nextOwners;
+      this.#built = next;
+      const changed = [...viewChanges(before.views, views), ...this.#updateUnions(warmed)];
+      if (changed.length > 0) for (const listener of this.#listeners) listener(changed);
+      for (const listener of [...this.#rebuiltListeners]) listener();
     };
   }
 
+  viewAll(): View {
+    return this.#built.views.get('all') ?? this.#view('all', [], undefined);
+  }
+
+  /** Undefined = the group does not exist. */
+  viewOfGroup(slug: string): View | undefined {
+    return this.#built.views.get(`group:${slug}`);
+  }
+
+  /** Undefined = the server does not exist, or is disabled. */
+  viewOfServer(slug: string): View | undefined {
+    return this.#built.views.get(`${SERVER_VIEW_PREFIX}${slug}`);
+  }
+
+  /** The union of groups, for keys limited to several groups. Unknown groups add nothing. */
+  viewOfGroups(slugs: readonly string[]): View {
+    const key = `${UNION_PREFIX}${[...new Set(slugs)].sort().join(',')}`;
+    const known = this.#unions.get(key);
+    if (known) return known;
+    const fresh = this.#union(key, undefined, this.#built);
+    this.#unions.set(key, fresh);
+    return fresh;
+  }
+
+  /**
+   * Calls `listener` after a rebuild with the changed, added and removed views, if any. It must not throw. Returns a
+   * function that unsubscribes.
+   */
+  onChange(listener: (changed: readonly ViewChange[]) => void): () => void {
+    this.#listeners = [...this.#listeners, listener];
+    return () => {
+      this.#listeners = this.#listeners.filter((other) => other !== listener);
+    };
+  }
+
+  /** Returns whether the lists of a server are in the catalog, even if empty. */
+  isListed(slug: string): boolean {
+    return this.#built.listed.has(slug);
+  }
+
+  /** Calls `listener` after each rebuild. It must not throw. Returns a function that unsubscribes. */
+  onRebuilt(listener: () => void): () => void {
+    this.#rebuiltListeners.add(listener);
+    return () => this.#rebuiltListeners.delete(listener);
+  }
+
+  /**
+   * Returns the target of a path segment (percent-decoded), by slug or by configured name; groups take precedence over
+   * servers.
+   */
+  resolvePath(segment: string): PathTarget | undefined {
+    return this.#built.paths.get(segment);
+  }
+
+  #view(key: string, selections: readonly Selection[], before: IndexedView | undefined): IndexedView {
+    return buildView(key, selections, this.#findOwner, before);
+  }
+
+  /** Builds the views of all servers together, of each server, and of each group. */
+  *#buildViews(
+    groups: readonly GroupSpec[],
+    indexes: ReadonlyMap<string, ServerIndex>,
+    before: CatalogState,
+  ): Generator<void, Map<string, IndexedView>> {
+    const views = new Map<string, IndexedView>(); // bounded by: servers and groups of the configuration
+    for (const [key, shown] of shownIn(groups, indexes)) {
+      const view = this.#view(key, shown, before.views.get(key));
+      yield* view.warm(before.views.get(key));
+      views.set(key, view);
+    }
+    return views;
+  }
+
+  /** Builds the unions that were requested before. */
+  *#buildUnions(next: CatalogState): Generator<void, Map<string, IndexedView>> {
+    const built = new Map<string, IndexedView>(); // bounded by: catalog.unions
+    for (const [key, before] of [...this.#unions.entries()]) {
+      const view = this.#union(key, before, next);
+      yield* view.warm(before);
+      built.set(key, view);
+    }
+    return built;
+  }
+
   /** Replaces the unions; builds here those that were requested meanwhile. */
-  function updateUnions(warmed: ReadonlyMap<string, IndexedView>): ViewChange[] {
+  #updateUnions(warmed: ReadonlyMap<string, IndexedView>): ViewChange[] {
     const changed: ViewChange[] = []; // bounded by: catalog.unions
-    for (const [key, before] of [...unions.entries()]) {
-      const next = warmed.get(key) ?? union(key, before, built);
+    for (const [key, before] of [...this.#unions.entries()]) {
+      const next = warmed.get(key) ?? this.#union(key, before, this.#built);
       if (next === before) continue;
-      unions.set(key, next);
+      this.#unions.set(key, next);
       const kinds = changedKinds(before, next);
       if (kinds.length > 0) changed.push({ view: key, kinds });
     }
     return changed;
   }
 
-  function union(key: string, before: IndexedView | undefined, { groups, indexes }: CatalogState): IndexedView {
+  #union(key: string, before: IndexedView | undefined, { groups, indexes }: CatalogState): IndexedView {
     const slugs = key.slice(UNION_PREFIX.length).split(',');
     const shown = slugs.map((slug) => groups.get(slug)).filter((group) => group !== undefined);
-    return view(key, selectServers(shown, indexes), before);
+    return this.#view(key, selectServers(shown, indexes), before);
   }
-
-  return {
-    rebuild: (input) => atOnce(rebuildSteps(input))(),
-    rebuildSteps,
-    viewAll: () => built.views.get('all') ?? view('all', [], undefined),
-    viewOfGroup: (slug) => built.views.get(`group:${slug}`),
-    viewOfServer: (slug) => built.views.get(`${SERVER_VIEW_PREFIX}${slug}`),
-    viewOfGroups(slugs) {
-      const key = `${UNION_PREFIX}${[...new Set(slugs)].sort().join(',')}`;
-      const known = unions.get(key);
-      if (known) return known;
-      const fresh = union(key, undefined, built);
-      unions.set(key, fresh);
-      return fresh;
-    },
-    onChange(listener) {
-      listeners = [...listeners, listener];
-      return () => {
-        listeners = listeners.filter((other) => other !== listener);
-      };
-    },
-    isListed: (slug) => built.listed.has(slug),
-    onRebuilt(listener) {
-      rebuiltListeners.add(listener);
-      return () => rebuiltListeners.delete(listener);
-    },
-    resolvePath: (segment) => built.paths.get(segment),
-  };
 }
+
 const UNION_PREFIX = 'groups:';
-
-/** `age`: position in the order of assignment. */
-type NameOwners = Readonly<
-  Record<GivenName['kind'], ReadonlyMap<string, { readonly name: GivenName; readonly age: number }>>
->;
-
-/** Rows of one step, less than 1 ms. */
-const STEP_ROWS = 1000;
-
-function* nameOwners(names: readonly GivenName[]): Generator<void, NameOwners> {
-  const owners = { tool: new Map(), prompt: new Map(), resource: new Map(), template: new Map() };
-  for (const [at, name] of names.entries()) {
-    if (at % STEP_ROWS === STEP_ROWS - 1) yield;
-    owners[name.kind].set(name.exposed, { name, age: name.age ?? UNKNOWN_AGE + at });
-  }
-  return owners;
-}
-
-/** Names that control has not assigned yet come last, in order. */
-const UNKNOWN_AGE = 1e12;
-
-/** Looks names up in the owners at the time of the call. */
-function nameLookup(owners: () => NameOwners): {
-  readonly tool: FindOwner;
-  readonly prompt: FindOwner;
-  readonly addresses: AddressLookup;
-} {
-  const given =
-    (kind: GivenName['kind']): FindOwner =>
-    (exposed) =>
-      owners()[kind].get(exposed)?.name;
-  return {
-    tool: given('tool'),
-    prompt: given('prompt'),
-    addresses: {
-      resource: given('resource'),
-      template: given('template'),
-      ageOf: (kind: 'resource' | 'template', exposed: string) => owners()[kind].get(exposed)?.age,
-      *all() {
-        for (const kind of ['resource', 'template'] as const)
-          for (const { name } of owners()[kind].values()) yield name;
-      },
-    },
-  };
-}
 
 function* buildIndexes(
   input: CatalogInput,
@@ -268,6 +239,17 @@ function selectServers(groups: readonly GroupSpec[], indexes: ReadonlyMap<string
     selections.push({ index, allowed: isWhole ? undefined : new Set(lists.flatMap((list) => list ?? [])) });
   }
   return selections;
+}
+
+/** The views of all servers together, of each server, and of each group: key and shown servers, computed one by one. */
+function* shownIn(
+  groups: readonly GroupSpec[],
+  indexes: ReadonlyMap<string, ServerIndex>,
+): Generator<readonly [key: string, shown: readonly Selection[]]> {
+  const all = [...indexes.values()].map((index) => ({ index, allowed: undefined }));
+  yield ['all', all];
+  for (const selection of all) yield [`${SERVER_VIEW_PREFIX}${selection.index.server}`, [selection]];
+  for (const group of groups) yield [`group:${group.slug}`, selectServers([group], indexes)];
 }
 
 const KINDS: readonly ListKind[] = ['tools', 'prompts', 'resources'];

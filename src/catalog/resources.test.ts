@@ -9,12 +9,12 @@ import { bytesOf, groupSpec, listingWith, serverSpec, worldOf } from '../../test
 import { limitsFrom } from '../config/limits.ts';
 import type { Listing, RawListing } from '../model/snapshot.ts';
 import { createRuntime } from '../runtime/runtime.ts';
-import { type Catalog, type CatalogInput, createCatalog, type ViewChange } from './catalog.ts';
+import { Catalog, type CatalogInput, type ViewChange } from './catalog.ts';
 import { exposedTemplate, exposedUri, nativeUri } from './exposed-uri.ts';
 import type { View } from './view.ts';
 
 function catalogOf(world: CatalogInput): Catalog {
-  const catalog = createCatalog({ runtime: createRuntime(), limits: limitsFrom({}) });
+  const catalog = new Catalog({ runtime: createRuntime(), limits: limitsFrom({}) });
   catalog.rebuild(world);
   return catalog;
 }

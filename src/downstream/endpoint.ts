@@ -55,113 +55,147 @@ export interface EndpointParts {
   readonly slot: number;
 }
 
-export interface Endpoint {
-  /** `segment`: the text after `/mcp/`, decoded; empty for `/mcp`. */
-  handle(request: IncomingMessage, response: ServerResponse, where: { segment: string; local: boolean }): void;
-}
-
 const NULL_ID = Buffer.from('null');
 
-export function createEndpoint(parts: EndpointParts): Endpoint {
-  const { runtime, limits, pipeline, sessions, questions, peers, affinity, admission } = parts;
-  const openStream = createGetStream(parts);
-  const stateless = createStateless(parts);
-  const answerBatch = createBatch(parts);
-  const largeBodies = createLargeBodies(runtime);
-  const writeRepeated = createRefusalWriter(runtime);
+export class Endpoint {
+  readonly #parts: EndpointParts;
+  readonly #openStream: ReturnType<typeof createGetStream>;
+  readonly #stateless: ReturnType<typeof createStateless>;
+  readonly #answerBatch: ReturnType<typeof createBatch>;
+  readonly #largeBodies: ReturnType<typeof createLargeBodies>;
+  /** Writes a refusal that many requests get. */
+  readonly #writeRepeated: ReturnType<typeof createRefusalWriter>;
 
-  function targetOf(segment: string): PathTarget | undefined {
-    return segment === '' ? { kind: 'all' } : parts.catalog.resolvePath(segment);
+  constructor(parts: EndpointParts) {
+    const { runtime } = parts;
+    this.#parts = parts;
+    this.#openStream = createGetStream(parts);
+    this.#stateless = createStateless(parts);
+    this.#answerBatch = createBatch(parts);
+    this.#largeBodies = createLargeBodies(runtime);
+    this.#writeRepeated = createRefusalWriter(runtime);
+  }
+
+  /** `segment`: the text after `/mcp/`, decoded; empty for `/mcp`. */
+  handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { segment, local }: { segment: string; local: boolean },
+  ): void {
+    const { pipeline, admission } = this.#parts;
+    const target = this.#targetOf(segment);
+    const authorized = Authorized.from(pipeline, requestContextFrom(request, target ?? { kind: 'all' }, local));
+    // With a body the connection is closed: there is no identified caller who could continue.
+    if (isRefusal(authorized))
+      return (declaresBody(request) ? refuseRequest : this.#writeRepeated)(request, response, authorized);
+    countFor(response, authorized.caller.owner);
+    countConnectionFor(request, authorized.caller.owner);
+    if (target === undefined) {
+      if (authorized.caller.principal.groups !== undefined) return refuseRequest(request, response, notForKey());
+      const why = `No group or server has the name ${JSON.stringify(segment.slice(0, 64))}; paths are /mcp and /mcp/<name>.`;
+      const unknown = new Refusal('not-found', why);
+      // A client that waits for 100 Continue sends no body before the final status.
+      const sendsBody = request.method === 'POST' && request.headers.expect === undefined;
+      return sendsBody ? this.#post(request, response, authorized, unknown) : refuseRequest(request, response, unknown);
+    }
+    // Otherwise each request would get 404, upon which clients open sessions without end.
+    if (authorized.context.sessionId?.includes(','))
+      return refuseRequest(request, response, severalValues('mcp-session-id'));
+    const { method } = request;
+    if (method === 'POST') return this.#post(request, response, authorized);
+    if (method !== 'GET' && method !== 'DELETE')
+      return refuseRequest(request, response, new Refusal('method-not-allowed'), { allow: 'GET, POST, DELETE' });
+    const tooFast = admission.countRequest(authorized.caller.owner);
+    if (tooFast) return this.#writeRepeated(request, response, tooFast);
+    if (declaresBody(request))
+      return refuseRequest(request, response, new Refusal('invalid-request', `${method} must not have a body here.`));
+    if (method === 'GET') this.#openStream(request, response, authorized);
+    else this.#endSession(response, authorized);
+  }
+
+  #targetOf(segment: string): PathTarget | undefined {
+    return segment === '' ? { kind: 'all' } : this.#parts.catalog.resolvePath(segment);
   }
 
   /**
    * `unknownPath`: nothing is served at the path; the body is read for the id of its request, which the answer needs.
    */
-  function post(
-    request: IncomingMessage,
-    response: ServerResponse,
-    authorized: Authorized,
-    unknownPath?: Refusal,
-  ): void {
+  #post(request: IncomingMessage, response: ServerResponse, authorized: Authorized, unknownPath?: Refusal): void {
+    const { admission, runtime, limits } = this.#parts;
     const { owner } = authorized.caller;
     const isLarge = Number(request.headers['content-length'] ?? 0) > SMALL_BYTES;
     const early = admission.refusalFor(owner, isLarge ? 'large' : 'unknown');
-    if (early) return writeRepeated(request, response, early);
+    if (early) return this.#writeRepeated(request, response, early);
     const wrongType = refuseType(request);
     if (wrongType) return writeRefusal(response, wrongType, NULL_ID, request);
-    readBody({ request, response, authorized }, parts, (body) => {
+    readBody({ request, response, authorized }, this.#parts, (body) => {
       if (isRefusal(body)) {
         if (body.code !== 'client-gone') writeRefusal(response, body, NULL_ID, request);
         return;
       }
-      if (isRefused(request, response, body, owner)) return;
-      largeBodies.take(body.length, response, () => {
-        if (unknownPath) return refusePath(request, response, body, unknownPath);
+      if (this.#isRefused(request, response, body, owner)) return;
+      this.#largeBodies.take(body.length, response, () => {
+        if (unknownPath) return this.#refusePath(request, response, body, unknownPath);
         if (isBatch(body))
-          return whenSettled(runtime, response, answerBatch(request, response, body, authorized), () => {});
+          return whenSettled(runtime, response, this.#answerBatch(request, response, body, authorized), () => {});
         const envelope = scanEnvelope(body, clientScan(limits));
         if (isRefusal(envelope)) return refuseMessage(request, response, body, envelope);
         // A message that is passed on is read once more: in another turn, so that none takes long.
-        largeBodies.take(body.length, response, () => answerOne(request, response, envelope, authorized));
+        this.#largeBodies.take(body.length, response, () => this.#answerOne(request, response, envelope, authorized));
       });
     });
   }
 
   /** Refuses a message of a key or hub at its limits before it is parsed, unless it may end a call. */
-  function isRefused(request: IncomingMessage, response: ServerResponse, body: Buffer, owner: string): boolean {
+  #isRefused(request: IncomingMessage, response: ServerResponse, body: Buffer, owner: string): boolean {
+    const { admission } = this.#parts;
     let refusal = admission.refusalFor(owner, 'work');
     const kind = refusal ? kindOf(body) : 'work';
     if (kind !== 'work') refusal = admission.refusalFor(owner, kind);
-    if (refusal) writeRepeated(request, response, refusal);
+    if (refusal) this.#writeRepeated(request, response, refusal);
     return refusal !== undefined;
   }
 
-  function refusePath(request: IncomingMessage, response: ServerResponse, body: Buffer, unknownPath: Refusal): void {
+  #refusePath(request: IncomingMessage, response: ServerResponse, body: Buffer, unknownPath: Refusal): void {
+    const { limits } = this.#parts;
     const envelope = scanEnvelope(body, clientScan(limits));
     const idRaw = isRefusal(envelope) ? refusedMessage(body, envelope).idRaw : answerId(envelope);
     writeRefusal(response, unknownPath, isBatch(body) ? NULL_ID : idRaw, request);
   }
 
-  function answerOne(
-    request: IncomingMessage,
-    response: ServerResponse,
-    envelope: Envelope,
-    authorized: Authorized,
-  ): void {
+  #answerOne(request: IncomingMessage, response: ServerResponse, envelope: Envelope, authorized: Authorized): void {
+    const { affinity } = this.#parts;
     const requestMeta = readRequestMeta(envelope, claimHeaders(request));
     if (requestMeta !== undefined) {
-      stateless.answer(request, response, { envelope, authorized, requestMeta });
+      this.#stateless.answer(request, response, { envelope, authorized, requestMeta });
       return;
     }
     // Any supported version is accepted, whatever was negotiated; initialize may name one that is to be negotiated.
     const wrongVersion = refuseVersionHeader(envelope, headerText(request, 'mcp-protocol-version'));
     if (wrongVersion) return writeRefusal(response, wrongVersion, answerId(envelope), request);
-    if (envelope.kind === 'reply' && passedOn(request, response, envelope, authorized)) return;
-    const here = (): void => answerHere(request, response, envelope, authorized);
+    if (envelope.kind === 'reply' && this.#passedOn(request, response, envelope, authorized)) return;
+    const here = (): void => this.#answerHere(request, response, envelope, authorized);
     if (!affinity.passesMessage(request, response, { authorized, envelope, here })) here();
   }
 
-  function answerHere(
-    request: IncomingMessage,
-    response: ServerResponse,
-    envelope: Envelope,
-    authorized: Authorized,
-  ): void {
+  #answerHere(request: IncomingMessage, response: ServerResponse, envelope: Envelope, authorized: Authorized): void {
+    const { limits } = this.#parts;
     // A session's client that is disconnected can return to the stream.
     const isKept = authorized.context.sessionId !== undefined;
     const afterMs = isKept ? limits.streamAfterMs : limits.streamKeepAliveMs;
-    answerMessage(request, response, { envelope, authorized }, parts, afterMs);
+    answerMessage(request, response, { envelope, authorized }, this.#parts, afterMs);
   }
 
   /** Passes on the answer to a request that another worker has sent in a session of the same caller. */
-  function passedOn(
+  #passedOn(
     request: IncomingMessage,
     response: ServerResponse,
     envelope: Envelope,
     { context, caller }: Authorized,
   ): boolean {
+    const { questions, limits, pipeline, peers } = this.#parts;
     const slot = questions.ownerOf(envelope);
-    if (slot === undefined || slot === parts.slot || slot > limits.workers || isHop(request)) return false;
+    if (slot === undefined || slot === this.#parts.slot || slot > limits.workers || isHop(request)) return false;
     const session = pipeline.findSession(context, caller);
     if (session === undefined || isRefusal(session)) return false;
     peers.pass(request, response, {
@@ -175,7 +209,8 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     return true;
   }
 
-  function endSession(response: ServerResponse, { context, caller }: Authorized): void {
+  #endSession(response: ServerResponse, { context, caller }: Authorized): void {
+    const { pipeline, sessions } = this.#parts;
     if (context.sessionId === undefined)
       return writeRefusal(response, new Refusal('invalid-request', 'DELETE needs the Mcp-Session-Id header.'));
     const session = pipeline.findSession(context, caller);
@@ -184,39 +219,6 @@ export function createEndpoint(parts: EndpointParts): Endpoint {
     sessions.end(session.id);
     response.writeHead(200, { 'content-length': 0 }).end();
   }
-
-  return {
-    handle(request, response, { segment, local }) {
-      const target = targetOf(segment);
-      const authorized = Authorized.from(pipeline, requestContextFrom(request, target ?? { kind: 'all' }, local));
-      // With a body the connection is closed: there is no identified caller who could continue.
-      if (isRefusal(authorized))
-        return (declaresBody(request) ? refuseRequest : writeRepeated)(request, response, authorized);
-      countFor(response, authorized.caller.owner);
-      countConnectionFor(request, authorized.caller.owner);
-      if (target === undefined) {
-        if (authorized.caller.principal.groups !== undefined) return refuseRequest(request, response, notForKey());
-        const why = `No group or server has the name ${JSON.stringify(segment.slice(0, 64))}; paths are /mcp and /mcp/<name>.`;
-        const unknown = new Refusal('not-found', why);
-        // A client that waits for 100 Continue sends no body before the final status.
-        const sendsBody = request.method === 'POST' && request.headers.expect === undefined;
-        return sendsBody ? post(request, response, authorized, unknown) : refuseRequest(request, response, unknown);
-      }
-      // Otherwise each request would get 404, upon which clients open sessions without end.
-      if (authorized.context.sessionId?.includes(','))
-        return refuseRequest(request, response, severalValues('mcp-session-id'));
-      const { method } = request;
-      if (method === 'POST') return post(request, response, authorized);
-      if (method !== 'GET' && method !== 'DELETE')
-        return refuseRequest(request, response, new Refusal('method-not-allowed'), { allow: 'GET, POST, DELETE' });
-      const tooFast = admission.countRequest(authorized.caller.owner);
-      if (tooFast) return writeRepeated(request, response, tooFast);
-      if (declaresBody(request))
-        return refuseRequest(request, response, new Refusal('invalid-request', `${method} must not have a body here.`));
-      if (method === 'GET') openStream(request, response, authorized);
-      else endSession(response, authorized);
-    },
-  };
 }
 
 /**

@@ -14,7 +14,7 @@ import { createKeyRing } from '../seal/key-ring.ts';
 import { ResumableStreams } from '../session/resumable-streams.ts';
 import { type Session, Sessions } from '../session/sessions.ts';
 import { batchPiece, Exchange } from './exchange.ts';
-import { createStreams } from './streams.ts';
+import { Streams } from './streams.ts';
 
 const BOTH = 'application/json, text/event-stream';
 
@@ -34,7 +34,7 @@ function exchangeWith(accept: string | undefined, id = '"k 1"') {
     runtime,
     limits,
     sessions,
-    streams: createStreams({ runtime, limits }),
+    streams: new Streams({ runtime, limits }),
     resumableStreams: new ResumableStreams({ runtime, limits, slot: 1 }),
     questions: createQuestions({ runtime, limits, slot: 1 }),
   };

@@ -8,7 +8,7 @@ import { createRuntime } from '../runtime/runtime.ts';
 import { guardCallback, whenSettled } from './guarded-http.ts';
 import { Listener } from './listener.ts';
 import type { Handler } from './router.ts';
-import { createSlowReaders } from './slow-reader.ts';
+import { SlowReaders } from './slow-reader.ts';
 
 /**
  * Sends bytes to a listener with this handler; returns the response until the connection closed or `enough` matched.
@@ -18,7 +18,7 @@ async function exchange(handler: Handler, bytes: string, enough = /$^/): Promise
   const facts: HubEvent[] = [];
   runtime.bus.listen((fact) => facts.push(fact));
   const limits = limitsFrom({});
-  const slowReaders = createSlowReaders({ runtime, limits });
+  const slowReaders = new SlowReaders({ runtime, limits });
   const listener = new Listener({
     runtime,
     limits,

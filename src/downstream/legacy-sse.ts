@@ -48,19 +48,6 @@ export interface LegacySseParts {
   readonly bodies: Bodies;
 }
 
-export interface LegacySse {
-  /**
-   * `segment`: the group or server after `/sse/` or `/messages/`, decoded; empty for none. `given`: the path as it was
-   * sent.
-   */
-  open(
-    request: IncomingMessage,
-    response: ServerResponse,
-    where: { readonly segment: string; readonly given: string },
-  ): void;
-  post(request: IncomingMessage, response: ServerResponse, segment: string): void;
-}
-
 interface Open {
   readonly id: string;
   readonly stream: SseStream;
@@ -79,17 +66,95 @@ const ANSWERED = Buffer.from('Accepted');
 const NULL_ID = Buffer.from('null');
 const nothing = (): void => {};
 
-export function createLegacySse(parts: LegacySseParts): LegacySse {
-  const { runtime, limits, slot, pipeline, admission, catalog, sessions, questions, streams, peers } = parts;
-  const open = new CappedMap<string, Open>('downstream.old-sse', () => limits.streams, 'refuse', runtime.ceilings);
+export class LegacySse {
+  readonly #parts: LegacySseParts;
+  readonly #open: CappedMap<string, Open>;
 
-  function targetOf(segment: string): PathTarget | undefined {
+  constructor(parts: LegacySseParts) {
+    const { limits, runtime } = parts;
+    this.#parts = parts;
+    this.#open = new CappedMap('downstream.old-sse', () => limits.streams, 'refuse', runtime.ceilings);
+  }
+
+  /**
+   * `segment`: the group or server after `/sse/` or `/messages/`, decoded; empty for none. `given`: the path as it was
+   * sent.
+   */
+  open(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { segment, given }: { readonly segment: string; readonly given: string },
+  ): void {
+    const { admission, slot, streams, runtime } = this.#parts;
+    const caller = this.#callerOf(request, response, segment);
+    if (!caller) return;
+    const tooFast = admission.countRequest(caller.authorized.caller.owner);
+    if (tooFast) return refuseRequest(request, response, tooFast);
+    const id = `${slot}-${randomBytes(16).toString('base64url')}`;
+    const access = caller.authorized.caller;
+    const stream = streams.open(response, { owner: access.owner, access }, (reason) => this.#close(one, reason));
+    if (isRefusal(stream)) return writeRefusal(response, stream);
+    const one: Open = {
+      id,
+      stream,
+      sender: caller.sender,
+      isInitialized: false,
+      session: undefined,
+      goners: new Set(),
+    };
+    if (!this.#open.set(id, one)) return stream.close('too-many-streams');
+    const path = segment === '' ? 'messages' : `messages/${encodeURIComponent(segment)}`;
+    stream.event('endpoint', Buffer.from(`${wayTo(request, given)}${path}?sessionId=${id}${keyGiven(request)}`));
+    runtime.bus.publish({ type: 'stream-opened', session: id.slice(0, 8) });
+  }
+
+  post(request: IncomingMessage, response: ServerResponse, segment: string): void {
+    const { slot, limits, peers } = this.#parts;
+    const caller = this.#callerOf(request, response, segment);
+    if (!caller) return;
+    const wrongType = refuseType(request, true);
+    if (wrongType) return writeRefusal(response, wrongType, undefined, request);
+    const id = inQuery(request.url, 'sessionId');
+    const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
+    const { authorized } = caller;
+    const isElsewhere =
+      owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.workers && !isHop(request);
+    readBody({ request, response, authorized }, this.#parts, (body, count) => {
+      if (isRefusal(body))
+        return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);
+      const unknown = () =>
+        writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
+      if (isElsewhere)
+        return peers.pass(request, response, {
+          slot: Number(owner),
+          owner: authorized.caller.owner,
+          access: authorized.caller,
+          body,
+          away: unknown,
+        });
+      const one = id === undefined ? undefined : this.#open.get(id);
+      if (!one || one.sender !== caller.sender) return unknown();
+      const envelope = scanEnvelope(body, clientScan(limits));
+      const refused = isRefusal(envelope) ? refusedMessage(body, envelope) : undefined;
+      if (isRefusal(envelope) && refused?.kind !== 'request') return writeRefusal(response, envelope);
+      response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
+      // The client reads all answers on the stream.
+      if (isRefusal(envelope)) {
+        traceRefusal(response, envelope);
+        one.stream.send(refusalFrame(refused?.idRaw ?? NULL_ID, envelope));
+      } else this.#take(one, envelope, authorized.context, response, count?.keep() ?? nothing);
+    });
+  }
+
+  #targetOf(segment: string): PathTarget | undefined {
+    const { catalog } = this.#parts;
     return segment === '' ? { kind: 'all' } : catalog.resolvePath(segment);
   }
 
   /** Returns the caller; undefined when the refusal was written. */
-  function callerOf(request: IncomingMessage, response: ServerResponse, segment: string) {
-    const target = targetOf(segment);
+  #callerOf(request: IncomingMessage, response: ServerResponse, segment: string) {
+    const { pipeline } = this.#parts;
+    const target = this.#targetOf(segment);
     const authorized = Authorized.from(pipeline, requestContextFrom(request, target ?? { kind: 'all' }, false));
     const refused = isRefusal(authorized) ? authorized : target === undefined ? unknownFor(authorized) : undefined;
     if (refused) refuseRequest(request, response, refused);
@@ -100,8 +165,9 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
     return { authorized, sender: `${principal.userId}\n${principal.family}` };
   }
 
-  function close(one: Open, reason: string): void {
-    if (!open.delete(one.id)) return;
+  #close(one: Open, reason: string): void {
+    const { sessions, runtime } = this.#parts;
+    if (!this.#open.delete(one.id)) return;
     for (const gone of [...one.goners]) gone();
     one.goners.clear();
     // No other client knows its id: its subscriptions, and its own connections to servers, would remain unused.
@@ -114,23 +180,18 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
     });
   }
 
-  function refuse(one: Open, envelope: Envelope, why: string): void {
+  #refuse(one: Open, envelope: Envelope, why: string): void {
     const piece = batchPiece(envelope, new Refusal('invalid-request', why));
     if (piece) one.stream.send(piece);
   }
 
   /** `release` gives back the memory of the message, which outlives its request. */
-  function take(
-    one: Open,
-    envelope: Envelope,
-    context: RequestContext,
-    response: ServerResponse,
-    release: () => void,
-  ): void {
+  #take(one: Open, envelope: Envelope, context: RequestContext, response: ServerResponse, release: () => void): void {
+    const { questions, pipeline, sessions, runtime } = this.#parts;
     if (envelope.method === 'initialize') {
       if (one.isInitialized) {
         release();
-        return refuse(one, envelope, 'This stream has been initialized already: open another one.');
+        return this.#refuse(one, envelope, 'This stream has been initialized already: open another one.');
       }
       one.isInitialized = true;
     }
@@ -170,68 +231,6 @@ export function createLegacySse(parts: LegacySseParts): LegacySse {
     if (outcome instanceof Promise) whenSettled(runtime, cut, outcome, finish);
     else finish(outcome);
   }
-
-  return {
-    open(request, response, { segment, given }) {
-      const caller = callerOf(request, response, segment);
-      if (!caller) return;
-      const tooFast = admission.countRequest(caller.authorized.caller.owner);
-      if (tooFast) return refuseRequest(request, response, tooFast);
-      const id = `${slot}-${randomBytes(16).toString('base64url')}`;
-      const access = caller.authorized.caller;
-      const stream = streams.open(response, { owner: access.owner, access }, (reason) => close(one, reason));
-      if (isRefusal(stream)) return writeRefusal(response, stream);
-      const one: Open = {
-        id,
-        stream,
-        sender: caller.sender,
-        isInitialized: false,
-        session: undefined,
-        goners: new Set(),
-      };
-      if (!open.set(id, one)) return stream.close('too-many-streams');
-      const path = segment === '' ? 'messages' : `messages/${encodeURIComponent(segment)}`;
-      stream.event('endpoint', Buffer.from(`${wayTo(request, given)}${path}?sessionId=${id}${keyGiven(request)}`));
-      runtime.bus.publish({ type: 'stream-opened', session: id.slice(0, 8) });
-    },
-
-    post(request, response, segment) {
-      const caller = callerOf(request, response, segment);
-      if (!caller) return;
-      const wrongType = refuseType(request, true);
-      if (wrongType) return writeRefusal(response, wrongType, undefined, request);
-      const id = inQuery(request.url, 'sessionId');
-      const owner = id === undefined ? undefined : OPEN_ID.exec(id)?.[1];
-      const { authorized } = caller;
-      const isElsewhere =
-        owner !== undefined && Number(owner) !== slot && Number(owner) <= limits.workers && !isHop(request);
-      readBody({ request, response, authorized }, parts, (body, count) => {
-        if (isRefusal(body))
-          return body.code === 'client-gone' ? undefined : writeRefusal(response, body, undefined, request);
-        const unknown = () =>
-          writeRefusal(response, new Refusal('session-unknown', 'No stream of this id is open: GET /sse first.'));
-        if (isElsewhere)
-          return peers.pass(request, response, {
-            slot: Number(owner),
-            owner: authorized.caller.owner,
-            access: authorized.caller,
-            body,
-            away: unknown,
-          });
-        const one = id === undefined ? undefined : open.get(id);
-        if (!one || one.sender !== caller.sender) return unknown();
-        const envelope = scanEnvelope(body, clientScan(limits));
-        const refused = isRefusal(envelope) ? refusedMessage(body, envelope) : undefined;
-        if (isRefusal(envelope) && refused?.kind !== 'request') return writeRefusal(response, envelope);
-        response.writeHead(202, { 'content-type': 'text/plain', 'content-length': ANSWERED.length }).end(ANSWERED);
-        // The client reads all answers on the stream.
-        if (isRefusal(envelope)) {
-          traceRefusal(response, envelope);
-          one.stream.send(refusalFrame(refused?.idRaw ?? NULL_ID, envelope));
-        } else take(one, envelope, authorized.context, response, count?.keep() ?? nothing);
-      });
-    },
-  };
 }
 
 /** The back channel of a call: everything goes to the one stream. */

@@ -8,7 +8,7 @@ import { createRuntime } from '../runtime/runtime.ts';
 import { writeFrame, writeJson, writePieces } from './http-answer.ts';
 import { Listener } from './listener.ts';
 import type { Handler } from './router.ts';
-import { createSlowReaders } from './slow-reader.ts';
+import { SlowReaders } from './slow-reader.ts';
 
 const EMPTY = Buffer.alloc(0);
 /** More than the kernel buffers of a connection hold. */
@@ -25,7 +25,7 @@ for (const [name, handler] of Object.entries(WRITERS)) {
   test(`an answer of ${name} that its reader does not take is cut after streamSlowMs`, async () => {
     const runtime = createRuntime();
     const limits = limitsFrom({ streamSlowMs: 1000 });
-    const slowReaders = createSlowReaders({ runtime, limits });
+    const slowReaders = new SlowReaders({ runtime, limits });
     const listener = new Listener({
       runtime,
       limits,
@@ -51,7 +51,7 @@ for (const [name, handler] of Object.entries(WRITERS)) {
 test('every request is counted once, and so is its response, by class', async () => {
   const runtime = createRuntime();
   const limits = limitsFrom({});
-  const slowReaders = createSlowReaders({ runtime, limits });
+  const slowReaders = new SlowReaders({ runtime, limits });
   const held: ServerResponse[] = [];
   const handler: Handler = ({ url }, response) => {
     if (url === '/held') held.push(response);
@@ -84,7 +84,7 @@ test('every request is counted once, and so is its response, by class', async ()
 test('a client that keeps its half open after an error does not keep the connection', async () => {
   const runtime = createRuntime();
   const limits = limitsFrom({ headersMs: 1000, discardMs: 100 });
-  const slowReaders = createSlowReaders({ runtime, limits });
+  const slowReaders = new SlowReaders({ runtime, limits });
   const handler: Handler = (_, response) => void response.end();
   const listener = new Listener({
     runtime,
@@ -122,7 +122,7 @@ test('a client that keeps its half open after an error does not keep the connect
 test('a JSON answer has the same headers whether its head was prepared or built, and says when the connection closes', async () => {
   const runtime = createRuntime();
   const limits = limitsFrom({});
-  const slowReaders = createSlowReaders({ runtime, limits });
+  const slowReaders = new SlowReaders({ runtime, limits });
   const pieces = { head: '{"text":"', middle: Buffer.from('안녕'), tail: '"}' };
   const handler: Handler = (request, response) => {
     request.resume();

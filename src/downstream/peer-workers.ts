@@ -53,20 +53,6 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
   'proxy-authenticate',
 ]);
 
-export interface PeerWorkers {
-  /**
-   * Passes a request on. `body`: the body that was read; `away` runs when the worker cannot be reached, before anything
-   * is written. It ends with the key of its caller.
-   */
-  pass(
-    request: IncomingMessage,
-    response: ServerResponse,
-    to: Onto & { readonly access: Access; readonly away: () => void },
-  ): void;
-  /** Does the same without an answer. */
-  tell(request: IncomingMessage, to: Onto): void;
-}
-
 /** The worker that gets a request, and the share that it counts for. */
 export interface Onto {
   readonly slot: number;
@@ -88,20 +74,74 @@ interface Onward {
   readonly reached: () => boolean;
 }
 
-export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerWorkersParts): PeerWorkers {
-  const inside = new FairCount(
-    'downstream.siblings',
-    AT_ONCE,
-    () => limits.forwardedPerKey,
-    'refuse',
-    runtime.ceilings,
-  );
+export class PeerWorkers {
+  readonly #parts: PeerWorkersParts;
+  readonly #inside: FairCount;
+
+  constructor(parts: PeerWorkersParts) {
+    const { limits, runtime } = parts;
+    this.#parts = parts;
+    this.#inside = new FairCount(
+      'downstream.siblings',
+      AT_ONCE,
+      () => limits.forwardedPerKey,
+      'refuse',
+      runtime.ceilings,
+    );
+  }
+
+  /**
+   * Passes a request on. `body`: the body that was read; `away` runs when the worker cannot be reached, before anything
+   * is written. It ends with the key of its caller.
+   */
+  pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { away, access, ...to }: Onto & { readonly access: Access; readonly away: () => void },
+  ): void {
+    const { runtime } = this.#parts;
+    const open = runtime.openWork.add('passed-request', access);
+    if (isRefusal(open)) return writeRefusal(response, open, undefined, request);
+    const onward = this.#reach(request, to);
+    if (!onward) {
+      open.close();
+      return away();
+    }
+    const { sent, reached } = onward;
+    // The other worker ends it with an error; one that is blocked is not waited for.
+    const cut = (): void => {
+      if (!response.writableFinished) response.destroy();
+    };
+    open.onEnd(() => runtime.timers.after(REVOKED_MS, guardCallback(runtime, response, cut)));
+    guardEmitter(runtime, sent, response);
+    sent.on('response', (answer) => {
+      guardEmitter(runtime, answer, response);
+      passOn(answer, response, sent);
+    });
+    sent.on('error', () => {
+      // The other worker may have executed the request: only the client can decide whether to repeat it.
+      if (response.headersSent || reached()) response.destroy();
+      else if (!response.destroyed) away();
+    });
+    response.on('close', () => {
+      open.close();
+      sent.destroy();
+    });
+  }
+
+  /** Does the same without an answer. */
+  tell(request: IncomingMessage, to: Onto): void {
+    const sent = this.#reach(request, to)?.sent;
+    sent?.on('response', (answer) => answer.resume());
+    sent?.on('error', () => {});
+  }
 
   /** Returns undefined when it cannot be passed on, or too many are pending. */
-  function reach(request: IncomingMessage, { slot, owner, body }: Onto): Onward | undefined {
+  #reach(request: IncomingMessage, { slot, owner, body }: Onto): Onward | undefined {
+    const { runtime, limits, frontSocket, token } = this.#parts;
     const { method = '' } = request;
     const path = onwardPath(request.url ?? '/');
-    if (!METHODS.has(method) || !PATH.test(path) || inside.take(owner) !== 'taken') return undefined;
+    if (!METHODS.has(method) || !PATH.test(path) || this.#inside.take(owner) !== 'taken') return undefined;
     const deadline = runtime.deadline(limits.connectMs);
     const wait = runtime.waits.open('owner-forward', `hub-${slot}`, deadline);
     const sent = httpRequest({
@@ -129,48 +169,11 @@ export function createPeerWorkers({ runtime, limits, frontSocket, token }: PeerW
     sent.on('response', over);
     sent.on('close', () => {
       over();
-      inside.give(owner);
+      this.#inside.give(owner);
     });
     sent.end(body);
     return { sent, reached: () => reached };
   }
-
-  return {
-    pass(request, response, { away, access, ...to }) {
-      const open = runtime.openWork.add('passed-request', access);
-      if (isRefusal(open)) return writeRefusal(response, open, undefined, request);
-      const onward = reach(request, to);
-      if (!onward) {
-        open.close();
-        return away();
-      }
-      const { sent, reached } = onward;
-      // The other worker ends it with an error; one that is blocked is not waited for.
-      const cut = (): void => {
-        if (!response.writableFinished) response.destroy();
-      };
-      open.onEnd(() => runtime.timers.after(REVOKED_MS, guardCallback(runtime, response, cut)));
-      guardEmitter(runtime, sent, response);
-      sent.on('response', (answer) => {
-        guardEmitter(runtime, answer, response);
-        passOn(answer, response, sent);
-      });
-      sent.on('error', () => {
-        // The other worker may have executed the request: only the client can decide whether to repeat it.
-        if (response.headersSent || reached()) response.destroy();
-        else if (!response.destroyed) away();
-      });
-      response.on('close', () => {
-        open.close();
-        sent.destroy();
-      });
-    },
-    tell(request, to) {
-      const sent = reach(request, to)?.sent;
-      sent?.on('response', (answer) => answer.resume());
-      sent?.on('error', () => {});
-    },
-  };
 }
 
 const LINE_FEED = 0x0a;

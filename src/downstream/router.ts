@@ -51,33 +51,59 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 
 const NO_STORE = { 'cache-control': 'no-store' } as const;
 
-export function createRouter(parts: RouterParts): Handler {
-  const { runtime, port, pipeline, endpoint, health, forward, legacySse } = parts;
-  const ready = ({ socket }: IncomingMessage): HealthAnswer => {
-    parts.readinessAsked(socket.remoteAddress ?? '');
-    return health.ready();
+/** Routes the requests of the public port. */
+export class Router {
+  readonly #parts: RouterParts;
+  readonly #healthPages: ReadonlyMap<string, (request: IncomingMessage) => HealthAnswer>;
+  /** The last settings and Host header that were accepted: nearly all requests have the same. */
+  #fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;
+  readonly #nothingHere = new Refusal('not-found');
+  readonly #writeNothingHere: ReturnType<typeof createRefusalWriter>;
+
+  constructor(parts: RouterParts) {
+    const { health, runtime } = parts;
+    this.#parts = parts;
+    this.#healthPages = new Map<string, (request: IncomingMessage) => HealthAnswer>([
+      ['/health', () => health.summary()],
+      ['/healthz', () => health.summary()],
+      ['/livez', () => health.live()],
+      ['/health/live', () => health.live()],
+      ['/readyz', (request) => this.#ready(request)],
+      ['/health/ready', (request) => this.#ready(request)],
+      ['/startupz', () => health.startup()],
+      ['/health/startup', () => health.startup()],
+    ]);
+    this.#writeNothingHere = createRefusalWriter(runtime, () => NOTHING_HERE, refuseNothingHere);
+  }
+
+  readonly handle: Handler = (request, response) => {
+    try {
+      this.#route(request, response);
+    } catch (fault) {
+      this.#parts.runtime.bus.publish({ type: 'task-faulted', task: 'request', fault });
+      const refusal = new Refusal('internal');
+      if (request.url?.startsWith('/api/')) writeApiRefusal(request, response, refusal);
+      else writeRefusal(response, refusal, undefined, request);
+    }
   };
-  const healthPages: ReadonlyMap<string, (request: IncomingMessage) => HealthAnswer> = new Map([
-    ['/health', () => health.summary()],
-    ['/healthz', () => health.summary()],
-    ['/livez', () => health.live()],
-    ['/health/live', () => health.live()],
-    ['/readyz', ready],
-    ['/health/ready', ready],
-    ['/startupz', () => health.startup()],
-    ['/health/startup', () => health.startup()],
-  ]);
+
+  #ready({ socket }: IncomingMessage): HealthAnswer {
+    const { health, readinessAsked } = this.#parts;
+    readinessAsked(socket.remoteAddress ?? '');
+    return health.ready();
+  }
 
   /** Returns false when `path` is no health page. Health pages are answered from memory, and accept no body. */
-  function pages(path: string, request: IncomingMessage, response: ServerResponse): boolean {
-    const answer = healthPages.get(path);
+  #pages(path: string, request: IncomingMessage, response: ServerResponse): boolean {
+    const answer = this.#healthPages.get(path);
     if (answer === undefined) return false;
     if (acceptsRead(request, response)) writeHealth(response, answer(request));
     return true;
   }
 
   /** Returns undefined for others than owners; the refusal has then been written. */
-  function owner(request: IncomingMessage, response: ServerResponse): Authorized | undefined {
+  #owner(request: IncomingMessage, response: ServerResponse): Authorized | undefined {
+    const { pipeline } = this.#parts;
     const authorized = Authorized.from(pipeline, requestContextFrom(request, { kind: 'all' }, false));
     if (isRefusal(authorized)) {
       writeApiRefusal(request, response, authorized);
@@ -92,7 +118,8 @@ export function createRouter(parts: RouterParts): Handler {
   /**
    * Returns the state only without a key, the servers of its view for a member's key, everything for an owner's key.
    */
-  function healthFor(request: IncomingMessage): object {
+  #healthFor(request: IncomingMessage): object {
+    const { pipeline, health } = this.#parts;
     const caller =
       request.headers.authorization === undefined
         ? undefined
@@ -100,29 +127,27 @@ export function createRouter(parts: RouterParts): Handler {
     if (caller === undefined || isRefusal(caller)) return { status: health.state() };
     const { role, groups } = caller.principal;
     const isOwner = role === 'owner' && groups === undefined;
-    return isOwner ? health.detail() : health.memberDetail(parts.serversOf(caller));
+    return isOwner ? health.detail() : health.memberDetail(this.#parts.serversOf(caller));
   }
 
-  function api(path: string, request: IncomingMessage, response: ServerResponse): void {
+  #api(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const { forward, health } = this.#parts;
     if (path === '/api/health') {
       if (!acceptsRead(request, response)) return;
-      writeJson(response, 200, JSON.stringify(healthFor(request)), NO_STORE);
+      writeJson(response, 200, JSON.stringify(this.#healthFor(request)), NO_STORE);
       return;
     }
-    const authorized = owner(request, response);
+    const authorized = this.#owner(request, response);
     if (!authorized) return;
-    const read = path === '/api/waits' ? memoryWaits : path === '/api/ceilings' ? memoryCeilings : undefined;
-    if (read === undefined) return forward.send(request, response, { path, authorized });
-    if (acceptsRead(request, response)) writeJson(response, 200, JSON.stringify(read()), NO_STORE);
+    if (path !== '/api/waits' && path !== '/api/ceilings') return forward.send(request, response, { path, authorized });
+    if (!acceptsRead(request, response)) return;
+    const answer =
+      path === '/api/waits' ? { waits: health.waits() } : { ceilings: health.ceilings(), limits: health.limits() };
+    writeJson(response, 200, JSON.stringify(answer), NO_STORE);
   }
-  const memoryWaits = (): object => ({ waits: health.waits() });
-  const memoryCeilings = (): object => ({ ceilings: health.ceilings(), limits: health.limits() });
-
-  /** The last settings and Host header that were accepted: nearly all requests have the same. */
-  let fine: { readonly settings: OriginRules; readonly host: string | undefined } | undefined;
 
   /** Checks Host and Origin. */
-  function originRefusal(
+  #originRefusal(
     request: IncomingMessage,
     {
       path,
@@ -133,28 +158,30 @@ export function createRouter(parts: RouterParts): Handler {
     const { host, origin, 'sec-fetch-site': fetchSite } = request.headers;
     if (malformed) return malformed;
     const isPlain = origin === undefined && fetchSite === undefined;
-    if (isPlain && fine !== undefined && fine.host === host && fine.settings === settings) return undefined;
+    if (isPlain && this.#fine !== undefined && this.#fine.host === host && this.#fine.settings === settings)
+      return undefined;
     if (host?.includes(',')) return new Refusal('http-malformed', 'The request has more than one Host.');
     // A link on another site may lead to the page at /.
     const site = path === '/' ? undefined : String(fetchSite ?? 'none');
     const asked = { host, origin, fetchSite: site, isHttp10: request.httpVersion === '1.0' };
     const refusal = checkOrigin(asked, settings);
     if (isRefusal(refusal)) return refusal;
-    if (isPlain && host) fine = { settings, host };
+    if (isPlain && host) this.#fine = { settings, host };
     return undefined;
   }
 
-  function route(request: IncomingMessage, response: ServerResponse): void {
-    dropUnprovenAddress(request, parts.workerToken);
-    takeForwardedAddress(request, parts.proxies);
+  #route(request: IncomingMessage, response: ServerResponse): void {
+    const { endpoint, health, port, workerToken, proxies } = this.#parts;
+    dropUnprovenAddress(request, workerToken);
+    takeForwardedAddress(request, proxies);
     const malformed = refuseVersionOrHost(request);
     const target = readTarget(request);
     const { path, query } = target;
-    const settings = parts.settings();
-    const refusal = originRefusal(request, { path, settings, malformed });
+    const settings = this.#parts.settings();
+    const refusal = this.#originRefusal(request, { path, settings, malformed });
     const isPreflight = request.method === 'OPTIONS' && request.headers.origin !== undefined && refusal === undefined;
     // Health is answered for any Host and Origin; browsers keep the answer from pages that are not allowed.
-    if (refusal?.code !== 'http-malformed' && !isPreflight && pages(path, request, response)) return;
+    if (refusal?.code !== 'http-malformed' && !isPreflight && this.#pages(path, request, response)) return;
     if (refusal) return (isApi(path) ? writeApiRefusal : refuseRequest)(request, response, refusal);
     if (isPreflight) return writePreflight(request, response);
     if (settings.keyInQuery && query !== '') takeKeyFrom(query, request);
@@ -164,20 +191,18 @@ export function createRouter(parts: RouterParts): Handler {
       if (segment === undefined) return refuseRequest(request, response, noSuchPath(path));
       return endpoint.handle(request, response, { segment, local: false });
     }
-    if (settings.legacySse && oldClient(target, request, response)) return;
-    if (path.startsWith('/api/')) return api(path, request, response);
+    if (settings.legacySse && this.#oldClient(target, request, response)) return;
+    if (path.startsWith('/api/')) return this.#api(path, request, response);
     if (path === '/') {
       if (acceptsRead(request, response)) writeLandingPage(request, response, { state: health.state(), port: port() });
       return;
     }
-    (declaresBody(request) ? refuseNothingHere : writeNothingHere)(request, response, nothingHere);
+    (declaresBody(request) ? refuseNothingHere : this.#writeNothingHere)(request, response, this.#nothingHere);
   }
 
-  const nothingHere = new Refusal('not-found');
-  const writeNothingHere = createRefusalWriter(runtime, () => NOTHING_HERE, refuseNothingHere);
-
   /** Returns false for other paths than those of 2024-11-05. */
-  function oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
+  #oldClient({ path, given }: RequestTarget, request: IncomingMessage, response: ServerResponse): boolean {
+    const { legacySse } = this.#parts;
     const [, verb = '', ...rest] = path.split('/');
     if (verb !== 'sse' && verb !== 'messages') return false;
     const segment = rest.length === 0 ? '' : segmentFrom(path, `/${verb}`);
@@ -194,17 +219,6 @@ export function createRouter(parts: RouterParts): Handler {
       );
     return true;
   }
-
-  return (request, response) => {
-    try {
-      route(request, response);
-    } catch (fault) {
-      runtime.bus.publish({ type: 'task-faulted', task: 'request', fault });
-      const refusal = new Refusal('internal');
-      if (request.url?.startsWith('/api/')) writeApiRefusal(request, response, refusal);
-      else writeRefusal(response, refusal, undefined, request);
-    }
-  };
 }
 
 function refuseNothingHere(_request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeResponse } from '../../test/support/fake-response.ts';
 import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
-import { countFor, createSlowReaders } from './slow-reader.ts';
+import { countFor, SlowReaders } from './slow-reader.ts';
 
 const LIMITS = { streamSlowMs: 10_000, unreadBytes: 1000, unreadBytesPerKey: 600 };
 
@@ -20,7 +20,7 @@ class UnreadResponse extends FakeResponse {
 }
 
 function rig() {
-  const slowReaders = createSlowReaders({ runtime: frozenRuntime().runtime, limits: LIMITS });
+  const slowReaders = new SlowReaders({ runtime: frozenRuntime().runtime, limits: LIMITS });
   const unread = (owner: string, bytes: number): UnreadResponse => {
     const response = new UnreadResponse(owner, bytes);
     slowReaders.watch(response.asResponse());

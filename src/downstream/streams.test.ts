@@ -6,7 +6,7 @@ import { type FrozenRuntime, frozenRuntime } from '../../test/support/frozen-run
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal } from '../model/outcome.ts';
-import { createStreams, type SseStream, type Streams } from './streams.ts';
+import { type SseStream, Streams } from './streams.ts';
 
 interface Opened {
   readonly stream: SseStream;
@@ -17,7 +17,7 @@ interface Opened {
 function rigWith(more: Partial<Limits> = {}): { frozen: FrozenRuntime; limits: Limits; streams: Streams } {
   const frozen = frozenRuntime();
   const limits = { ...limitsFrom({}), ...more };
-  return { frozen, limits, streams: createStreams({ runtime: frozen.runtime, limits }) };
+  return { frozen, limits, streams: new Streams({ runtime: frozen.runtime, limits }) };
 }
 
 function open(streams: Streams, owner = 'a'): Opened {

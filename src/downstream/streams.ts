@@ -164,7 +164,31 @@ export class SseStream {
   }
 }
 
-export interface Streams {
+export interface StreamsParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+}
+
+export class Streams {
+  readonly #parts: StreamsParts;
+  /** An evicted stream was the oldest one of the owner that holds most. */
+  readonly #streams: FairMap<SseStream, SseStream>;
+  readonly #sweep: Disposable;
+
+  constructor(parts: StreamsParts) {
+    const { limits, runtime } = parts;
+    this.#parts = parts;
+    const bounds = { max: () => limits.streams, share: () => limits.streamsPerKey };
+    this.#streams = new FairMap('downstream.streams', bounds, 'evict-greediest', runtime.ceilings, (stream) =>
+      stream.close('too-many-streams'),
+    );
+    this.#sweep = runtime.timers.every(SWEEP_MS, () => {
+      const nowMs = runtime.clock.nowMs();
+      for (const stream of [...this.#streams.values()]) stream.look(nowMs, limits);
+      this.#makeRoom();
+    });
+  }
+
   /**
    * Turns a response into a stream of `owner` (`shareOf`) that ends with the key of its caller. `closed` is called once
    * with the reason. An owner at its share is refused; at the total limit, the oldest stream of the owner that holds
@@ -172,88 +196,72 @@ export interface Streams {
    */
   open(
     response: ServerResponse,
-    as: {
+    {
+      owner,
+      access,
+      headers,
+    }: {
       readonly owner: string;
       readonly access: Access;
       readonly headers?: Readonly<Record<string, string>>;
     },
     closed: (reason: string) => void,
-  ): Outcome<SseStream>;
+  ): Outcome<SseStream> {
+    const { limits, runtime } = this.#parts;
+    if (response.destroyed) return new Refusal('client-gone');
+    if (this.#streams.sizeOf(owner) >= Math.min(limits.streamsPerKey, limits.streams)) return this.#refusal();
+    const open = runtime.openWork.add('stream', access);
+    if (isRefusal(open)) return open;
+    const stream = new SseStream(response, { runtime, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
+      this.#streams.delete(stream);
+      open.close();
+      closed(reason);
+    });
+    // Counted before it listens to its response, so that a refused one leaves nothing behind.
+    if (!this.#streams.set(owner, stream, stream)) {
+      open.close();
+      return this.#refusal();
+    }
+    stream.begin();
+    open.onEnd((why) => stream.revoke(why));
+    markStream(response);
+    response.writeHead(200, { ...HEADERS, ...headers });
+    runtime.timers.afterInput(() => stream.ensureFirst());
+    return stream;
+  }
+
   /** Ends all of them (drain). */
-  closeAll(reason: string): void;
-  readonly size: number;
-  stop(): void;
-}
+  closeAll(reason: string): void {
+    for (const stream of [...this.#streams.values()]) stream.close(reason);
+  }
 
-export function createStreams(parts: { runtime: Runtime; limits: Limits }): Streams {
-  const { runtime, limits } = parts;
-  const bounds = { max: () => limits.streams, share: () => limits.streamsPerKey };
-  // An evicted stream was the oldest one of the owner that holds most.
-  const streams = new FairMap<SseStream, SseStream>(
-    'downstream.streams',
-    bounds,
-    'evict-greediest',
-    runtime.ceilings,
-    (stream) => stream.close('too-many-streams'),
-  );
+  get size(): number {
+    return this.#streams.size;
+  }
 
-  function refusal(): Refusal {
+  stop(): void {
+    this.#sweep[Symbol.dispose]();
+  }
+
+  #refusal(): Refusal {
+    const { limits } = this.#parts;
     if (limits.streams <= limits.streamsPerKey)
       return new Refusal('overloaded', `${limits.streams} streams are open.`, { setting: 'streams' });
     const why = `This key has ${limits.streamsPerKey} streams open.`;
     return new Refusal('key-busy', why, { setting: 'streamsPerKey' });
   }
 
-  const sweep = runtime.timers.every(SWEEP_MS, () => {
-    const nowMs = runtime.clock.nowMs();
-    for (const stream of [...streams.values()]) stream.look(nowMs, limits);
-    makeRoom();
-  });
-
   /** Closes streams while all together keep too much unread data. */
-  function makeRoom(): void {
+  #makeRoom(): void {
+    const { limits } = this.#parts;
     let bytes = 0;
-    for (const stream of streams.values()) bytes += stream.unreadBytes;
+    for (const stream of this.#streams.values()) bytes += stream.unreadBytes;
     if (bytes <= limits.streamsBytes) return;
-    const blocked = [...streams.values()].filter(({ blockedMs }) => blockedMs >= 0);
+    const blocked = [...this.#streams.values()].filter(({ blockedMs }) => blockedMs >= 0);
     for (const stream of blocked.sort((a, b) => a.blockedMs - b.blockedMs)) {
       if (bytes <= limits.streamsBytes) return;
       bytes -= stream.unreadBytes;
       stream.cut('slow-reader');
     }
   }
-
-  return {
-    open(response, { owner, access, headers }, closed) {
-      if (response.destroyed) return new Refusal('client-gone');
-      if (streams.sizeOf(owner) >= Math.min(limits.streamsPerKey, limits.streams)) return refusal();
-      const open = runtime.openWork.add('stream', access);
-      if (isRefusal(open)) return open;
-      const stream = new SseStream(response, { runtime, keepAliveMs: limits.streamKeepAliveMs }, (reason) => {
-        streams.delete(stream);
-        open.close();
-        closed(reason);
-      });
-      // Counted before it listens to its response, so that a refused one leaves nothing behind.
-      if (!streams.set(owner, stream, stream)) {
-        open.close();
-        return refusal();
-      }
-      stream.begin();
-      open.onEnd((why) => stream.revoke(why));
-      markStream(response);
-      response.writeHead(200, { ...HEADERS, ...headers });
-      runtime.timers.afterInput(() => stream.ensureFirst());
-      return stream;
-    },
-    closeAll(reason) {
-      for (const stream of [...streams.values()]) stream.close(reason);
-    },
-    get size() {
-      return streams.size;
-    },
-    stop() {
-      sweep[Symbol.dispose]();
-    },
-  };
 }

@@ -38,46 +38,61 @@ export interface WorkerSocketParts {
   readonly names: Handler;
 }
 
-export function createWorkerSocket(parts: WorkerSocketParts): Handler {
-  const { runtime, health, registry, endpoint } = parts;
-  const beats = new CappedCount('downstream.beats', BEAT_STREAMS, 'refuse', runtime.ceilings);
+export class WorkerSocket {
+  readonly #parts: WorkerSocketParts;
+  readonly #beats: CappedCount;
+  readonly #reads: ReadonlyMap<string, (response: ServerResponse) => void>;
 
-  function streamBeats(response: ServerResponse): void {
-    if (!beats.take()) return writeRefusal(response, new Refusal('overloaded'));
+  constructor(parts: WorkerSocketParts) {
+    const { runtime, health, registry } = parts;
+    this.#parts = parts;
+    this.#beats = new CappedCount('downstream.beats', BEAT_STREAMS, 'refuse', runtime.ceilings);
+    this.#reads = new Map<string, (response: ServerResponse) => void>([
+      ['/beat', (response) => this.#streamBeats(response)],
+      ['/probe', (response) => writeHealth(response, health.live())],
+      ['/livez', (response) => writeHealth(response, health.live())],
+      ['/readyz', (response) => writeHealth(response, health.ready())],
+      ['/health', (response) => writeHealth(response, health.summary())],
+      ['/api/health', writeAs(() => health.detail())],
+      ['/api/waits', writeAs(() => ({ waits: health.waits() }))],
+      ['/api/ceilings', writeAs(() => ({ ceilings: health.ceilings(), limits: health.limits() }))],
+      ['/servers', writeAs(() => ({ servers: registry.statuses() }))],
+    ]);
+  }
+
+  readonly handle: Handler = (request, response) => {
+    try {
+      this.#route(request, response);
+    } catch (fault) {
+      this.#parts.runtime.bus.publish({ type: 'task-faulted', task: 'private request', fault });
+      writeRefusal(response, new Refusal('internal'));
+    }
+  };
+
+  #streamBeats(response: ServerResponse): void {
+    const { runtime } = this.#parts;
+    if (!this.#beats.take()) return writeRefusal(response, new Refusal('overloaded'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     const write = () => {
       // A supervisor that does not read gets the next one when it does.
-      if (!response.writableNeedDrain) response.write(`${JSON.stringify(parts.beat())}\n`);
+      if (!response.writableNeedDrain) response.write(`${JSON.stringify(this.#parts.beat())}\n`);
     };
     write();
     const timer = runtime.timers.every(BEAT_EVERY_MS, write);
     response.on('close', () => {
       timer[Symbol.dispose]();
-      beats.give();
+      this.#beats.give();
     });
   }
 
-  const writeAs = (answer: () => object) => (response: ServerResponse) =>
-    writeJson(response, 200, JSON.stringify(answer()));
-  const reads: ReadonlyMap<string, (response: ServerResponse) => void> = new Map([
-    ['/beat', streamBeats],
-    ['/probe', (response) => writeHealth(response, health.live())],
-    ['/livez', (response) => writeHealth(response, health.live())],
-    ['/readyz', (response) => writeHealth(response, health.ready())],
-    ['/health', (response) => writeHealth(response, health.summary())],
-    ['/api/health', writeAs(() => health.detail())],
-    ['/api/waits', writeAs(() => ({ waits: health.waits() }))],
-    ['/api/ceilings', writeAs(() => ({ ceilings: health.ceilings(), limits: health.limits() }))],
-    ['/servers', writeAs(() => ({ servers: registry.statuses() }))],
-  ]);
-
-  function servers(request: IncomingMessage, response: ServerResponse, path: string): void {
+  #servers(request: IncomingMessage, response: ServerResponse, path: string): void {
+    const { registry } = this.#parts;
     const [, , slug = '', verb = ''] = path.split('/');
     if (verb === 'logs')
       return writeJson(
         response,
         200,
-        JSON.stringify({ server: slug, lines: [...parts.failures.lines(slug), ...registry.stderrTail(slug)] }),
+        JSON.stringify({ server: slug, lines: [...this.#parts.failures.lines(slug), ...registry.stderrTail(slug)] }),
       );
     if (verb === 'restart' && request.method === 'POST') {
       const outcome = registry.restart(slug);
@@ -87,27 +102,23 @@ export function createWorkerSocket(parts: WorkerSocketParts): Handler {
     writeRefusal(response, new Refusal('not-found'));
   }
 
-  function route(request: IncomingMessage, response: ServerResponse): void {
+  #route(request: IncomingMessage, response: ServerResponse): void {
+    const { endpoint } = this.#parts;
     const path = (request.url ?? '/').replace(/\?.*/s, '');
-    const read = reads.get(path);
+    const read = this.#reads.get(path);
     if (read) return acceptsRead(request, response) ? read(response) : undefined;
-    if (path.startsWith('/peer/')) return parts.peerEndpoint(request, response);
-    if (path === '/handover' || path.startsWith('/handover/')) return parts.handover(request, response);
-    if (path.startsWith('/holders/')) return parts.holders(request, response);
-    if (path.startsWith('/names/')) return parts.names(request, response);
-    if (path.startsWith('/servers/')) return servers(request, response, path);
+    if (path.startsWith('/peer/')) return this.#parts.peerEndpoint(request, response);
+    if (path === '/handover' || path.startsWith('/handover/')) return this.#parts.handover(request, response);
+    if (path.startsWith('/holders/')) return this.#parts.holders(request, response);
+    if (path.startsWith('/names/')) return this.#parts.names(request, response);
+    if (path.startsWith('/servers/')) return this.#servers(request, response, path);
     if (path === '/mcp') return endpoint.handle(request, response, { segment: '', local: true });
     const segment = path.startsWith('/mcp/') ? segmentFrom(path) : undefined;
     if (segment !== undefined) return endpoint.handle(request, response, { segment, local: true });
     writeRefusal(response, new Refusal('not-found'));
   }
+}
 
-  return (request, response) => {
-    try {
-      route(request, response);
-    } catch (fault) {
-      runtime.bus.publish({ type: 'task-faulted', task: 'private request', fault });
-      writeRefusal(response, new Refusal('internal'));
-    }
-  };
+function writeAs(answer: () => object): (response: ServerResponse) => void {
+  return (response) => writeJson(response, 200, JSON.stringify(answer()));
 }

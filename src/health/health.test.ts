@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
-import { createHealth, type Health, type HealthSources } from './health.ts';
+import { Health, type HealthSources } from './health.ts';
 
 function healthWith(more: Partial<HealthSources> = {}): Health {
   const sources: HealthSources = {
@@ -20,7 +20,7 @@ function healthWith(more: Partial<HealthSources> = {}): Health {
     counts: () => ({ calls: 4 }),
     ...more,
   };
-  return createHealth({ runtime: frozenRuntime().runtime, slot: 1, version: '9', sources });
+  return new Health({ runtime: frozenRuntime().runtime, slot: 1, version: '9', sources });
 }
 
 const statuses = (health: Health): number[] =>

@@ -78,38 +78,36 @@ export interface MemberHealth {
   readonly catalogsTooLarge: readonly string[];
 }
 
-export interface Health {
-  /** Marks the hub as started: all modules run and it has a snapshot. From now on it is ready. */
-  started(): void;
-  draining(): void;
-  state(): HealthState;
-  /** Answers /health: 503 only while starting, draining or overloaded. */
-  summary(): HealthAnswer;
-  live(): HealthAnswer;
-  ready(): HealthAnswer;
-  startup(): HealthAnswer;
-  /** Answers /api/health for owners and the operator of this machine. */
-  detail(): HealthDetail;
-  /** Answers /api/health for any other key; `servers` are the slugs of its view. */
-  memberDetail(servers: readonly string[]): MemberHealth;
-  waits(): readonly WaitRow[];
-  ceilings(): readonly ContainerLimitRow[];
-  /** The values of the limits in force. */
-  limits(): Readonly<Record<string, number>>;
+export interface HealthParts {
+  readonly runtime: Runtime;
+  readonly slot: number;
+  readonly version: string;
+  readonly sources: HealthSources;
 }
 
-export function createHealth(parts: {
-  runtime: Runtime;
-  slot: number;
-  version: string;
-  sources: HealthSources;
-}): Health {
-  const { runtime, slot, version, sources } = parts;
-  const bornMs = runtime.clock.nowMs();
-  let stage: 'starting' | 'serving' | 'draining' = 'starting';
+export class Health {
+  readonly #parts: HealthParts;
+  readonly #bornMs: number;
+  #stage: 'starting' | 'serving' | 'draining' = 'starting';
 
-  function state(): HealthState {
-    if (stage !== 'serving') return stage;
+  constructor(parts: HealthParts) {
+    const { runtime } = parts;
+    this.#parts = parts;
+    this.#bornMs = runtime.clock.nowMs();
+  }
+
+  /** Marks the hub as started: all modules run and it has a snapshot. From now on it is ready. */
+  started(): void {
+    if (this.#stage === 'starting') this.#stage = 'serving';
+  }
+
+  draining(): void {
+    this.#stage = 'draining';
+  }
+
+  state(): HealthState {
+    const { sources } = this.#parts;
+    if (this.#stage !== 'serving') return this.#stage;
     if (sources.overloaded()) return 'overloaded';
     if (!sources.controlConnected() || sources.catalogsTooLarge().length > 0) return 'degraded';
     return sources.servers().every((server) => ['ready', 'asleep', 'disabled'].includes(server.state))
@@ -117,32 +115,32 @@ export function createHealth(parts: {
       : 'degraded';
   }
 
-  function answer(up: boolean): HealthAnswer {
-    return { httpStatus: up ? 200 : 503, body: { status: state() } };
+  /** Answers /health: 503 only while starting, draining or overloaded. */
+  summary(): HealthAnswer {
+    return this.#answer(this.#serves());
   }
 
-  function serves(): boolean {
-    return stage === 'serving' && !sources.overloaded();
+  live(): HealthAnswer {
+    return this.#answer(true);
   }
 
-  return {
-    started() {
-      if (stage === 'starting') stage = 'serving';
-    },
-    draining() {
-      stage = 'draining';
-    },
-    state,
-    summary: () => answer(serves()),
-    live: () => answer(true),
-    ready: () => answer(serves()),
-    startup: () => answer(stage !== 'starting'),
-    detail: () => ({
-      status: state(),
+  ready(): HealthAnswer {
+    return this.#answer(this.#serves());
+  }
+
+  startup(): HealthAnswer {
+    return this.#answer(this.#stage !== 'starting');
+  }
+
+  /** Answers /api/health for owners and the operator of this machine. */
+  detail(): HealthDetail {
+    const { version, slot, runtime, sources } = this.#parts;
+    return {
+      status: this.state(),
       version,
       hub: slot,
       pid: process.pid,
-      uptimeMs: Math.round(runtime.clock.nowMs() - bornMs),
+      uptimeMs: Math.round(runtime.clock.nowMs() - this.#bornMs),
       snapshot: { revision: sources.snapshotRevision() },
       keys: sources.keys(),
       process: sources.gauges(),
@@ -154,15 +152,41 @@ export function createHealth(parts: {
       catalogsTooLarge: sources.catalogsTooLarge(),
       counts: sources.counts(),
       waits: runtime.waits.size,
-    }),
-    memberDetail: (servers) => ({
-      status: state(),
+    };
+  }
+
+  /** Answers /api/health for any other key; `servers` are the slugs of its view. */
+  memberDetail(servers: readonly string[]): MemberHealth {
+    const { version, sources } = this.#parts;
+    return {
+      status: this.state(),
       version,
       servers: sources.publicServers().filter(({ server }) => servers.includes(server)),
       catalogsTooLarge: sources.catalogsTooLarge().flatMap(({ server }) => (servers.includes(server) ? [server] : [])),
-    }),
-    waits: () => runtime.waits.table(),
-    ceilings: () => runtime.ceilings.table(),
-    limits: sources.limits,
-  };
+    };
+  }
+
+  waits(): readonly WaitRow[] {
+    const { runtime } = this.#parts;
+    return runtime.waits.table();
+  }
+
+  ceilings(): readonly ContainerLimitRow[] {
+    const { runtime } = this.#parts;
+    return runtime.ceilings.table();
+  }
+
+  /** The values of the limits in force. */
+  limits(): Readonly<Record<string, number>> {
+    return this.#parts.sources.limits();
+  }
+
+  #answer(up: boolean): HealthAnswer {
+    return { httpStatus: up ? 200 : 503, body: { status: this.state() } };
+  }
+
+  #serves(): boolean {
+    const { sources } = this.#parts;
+    return this.#stage === 'serving' && !sources.overloaded();
+  }
 }

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { AdminServer } from '../admin/admin-server.ts';
 import { createHubAsker } from '../admin/ask-hub.ts';
-import { createRoutes } from '../admin/routes.ts';
+import { Routes } from '../admin/routes.ts';
 import { CurrentLimits } from '../config/current-limits.ts';
 import { unsafeSocketDir } from '../config/file-access.ts';
 import { type Limits, withFormerNames } from '../config/limits.ts';
@@ -167,7 +167,7 @@ function adminOf(parts: {
     bornMs: runtime.clock.nowMs(),
   };
   const asker = createHubAsker({ runtime, limits, runDir: places.runDir });
-  const routes = createRoutes({ ...sources, limits, asker });
+  const routes = new Routes({ ...sources, limits, asker });
   const sockets = {
     operator: socketPath(places.runDir, 'control', 0),
     workers: join(places.runDir, WORKERS_SOCKET),

@@ -6,7 +6,7 @@ import type { Egress } from '../net/egress.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { InstallLock } from '../subprocess/install/install-lock.ts';
 import type { SearchPath } from '../subprocess/prepare/search-path.ts';
-import { createLaunched } from '../subprocess/spawn/launch.ts';
+import { Launched } from '../subprocess/spawn/launch.ts';
 import { type SessionMemory, sessionTarget } from '../upstream/single-session/session-memory.ts';
 import { createSseTransport } from '../upstream/transport/sse/sse.ts';
 import { createStdioTransport } from '../upstream/transport/stdio/stdio.ts';
@@ -51,7 +51,7 @@ export function transportMaker(parts: TransportDeps): TransportMaker {
       });
     }
     const launched = transport.launch
-      ? createLaunched({
+      ? new Launched({
           ...deps,
           spec,
           process: transport.launch,

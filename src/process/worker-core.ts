@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Admission } from '../admission/gate.ts';
 import { KeyAuthenticator } from '../auth/key-authenticator.ts';
 import { everybodyOf } from '../call/updates.ts';
-import { type Catalog, createCatalog } from '../catalog/catalog.ts';
+import { Catalog } from '../catalog/catalog.ts';
 import { socketName } from '../model/supervisor-messages.ts';
 import { createKeyRing, type KeyRing } from '../seal/key-ring.ts';
 import { SessionPreferences } from '../session/preferences.ts';
@@ -46,7 +46,7 @@ export function createWorkerCore(options: WorkerPartsOptions): WorkerCore {
   const admission = new Admission({ runtime, limits, pressure });
   const failures = createFailureLog(runtime, () => limits.servers);
   const keys = new KeyAuthenticator({ runtime, limits, snapshots });
-  const catalog = createCatalog({ runtime, limits });
+  const catalog = new Catalog({ runtime, limits });
   const preferences = new SessionPreferences({ runtime, limits });
   const own = new OwnLists(snapshots);
   const peerSocket = (peer: number) => join(options.runDir, socketName('hub', peer));

@@ -1,26 +1,26 @@
 /** Composes what clients and other processes connect to: request pipeline, endpoints, health pages and listeners. */
 import { join } from 'node:path';
 import { createTrustedProxies, type TrustedProxies } from '../auth/trusted-proxies.ts';
-import { createLateNames, type LateNames } from '../call/late-names.ts';
+import { LateNames } from '../call/late-names.ts';
 import { createRequestPipeline, type RequestPipeline } from '../call/pipeline.ts';
 import { createQuestions, type Questions } from '../call/questions.ts';
 import { resolveView } from '../call/resolve-view.ts';
 import { limitValues } from '../config/limits.ts';
 import { Bodies } from '../downstream/bodies.ts';
-import { createEndpoint, type Endpoint } from '../downstream/endpoint.ts';
-import { createForward } from '../downstream/forward.ts';
+import { Endpoint } from '../downstream/endpoint.ts';
+import { Forward } from '../downstream/forward.ts';
 import { createHttpClasses } from '../downstream/http-classes.ts';
-import { createLegacySse } from '../downstream/legacy-sse.ts';
+import { LegacySse } from '../downstream/legacy-sse.ts';
 import { Listener } from '../downstream/listener.ts';
 import { Pacing } from '../downstream/pacing.ts';
-import { createPeerWorkers, type PeerWorkers } from '../downstream/peer-workers.ts';
+import { PeerWorkers } from '../downstream/peer-workers.ts';
 import { createRefusalTraces } from '../downstream/refusal-trace.ts';
-import { createRouter, type Handler } from '../downstream/router.ts';
+import { type Handler, Router } from '../downstream/router.ts';
 import { createSessionAffinity } from '../downstream/session-affinity.ts';
-import { createSlowReaders } from '../downstream/slow-reader.ts';
-import { createStreams, type Streams } from '../downstream/streams.ts';
-import { createWorkerSocket } from '../downstream/worker-socket.ts';
-import { createHealth, type Health } from '../health/health.ts';
+import { SlowReaders } from '../downstream/slow-reader.ts';
+import { Streams } from '../downstream/streams.ts';
+import { WorkerSocket } from '../downstream/worker-socket.ts';
+import { Health } from '../health/health.ts';
 import { frontSocketName, type Heartbeat, WORKERS_SOCKET } from '../model/supervisor-messages.ts';
 import { waitSummary } from '../runtime/wait-summary.ts';
 import { ResumableStreams } from '../session/resumable-streams.ts';
@@ -56,7 +56,7 @@ type FrontFigures = () => Pick<Listener, 'connections' | 'counts'>;
 export function createWorkerHttp(options: WorkerPartsOptions, core: WorkerCore, balancers: Balancers): WorkerHttp {
   const { runtime, snapshots } = options;
   const { limits } = options.currentLimits;
-  const slowReaders = createSlowReaders({ runtime, limits });
+  const slowReaders = new SlowReaders({ runtime, limits });
   const answering = createAnswering(options, core);
   const { streams } = answering;
   const health = createWorkerHealth(options, core, streams, () => front);
@@ -77,7 +77,7 @@ function createAnswering(options: WorkerPartsOptions, core: WorkerCore): Answeri
   const { limits } = options.currentLimits;
   const { keys, sessions, admission, catalog, registry, preferences, seals, others } = core;
   const questions = createQuestions({ runtime, limits, slot });
-  const lateNames = createLateNames({ runtime, limits, catalog, others });
+  const lateNames = new LateNames({ runtime, limits, catalog, others });
   const pipeline = createRequestPipeline({
     runtime,
     limits,
@@ -95,12 +95,12 @@ function createAnswering(options: WorkerPartsOptions, core: WorkerCore): Answeri
     lateNames,
     requestIdPrefix: `${slot}-${Math.floor(runtime.clock.wallMs() / 1000).toString(36)}-`,
   });
-  const streams = createStreams({ runtime, limits });
+  const streams = new Streams({ runtime, limits });
   const resumableStreams = new ResumableStreams({ runtime, limits, slot });
   const frontSocket = (peer: number) => join(runDir, frontSocketName(peer));
-  const peers = createPeerWorkers({ runtime, limits, frontSocket, token: workerToken });
+  const peers = new PeerWorkers({ runtime, limits, frontSocket, token: workerToken });
   const bodies = new Bodies({ runtime, limits });
-  const endpoint = createEndpoint({
+  const endpoint = new Endpoint({
     runtime,
     limits,
     slot,
@@ -126,7 +126,7 @@ function createWorkerHealth(
 ): Health {
   const { runtime, slot, version, snapshots } = options;
   const { limits } = options.currentLimits;
-  return createHealth({
+  return new Health({
     runtime,
     slot,
     version,
@@ -165,17 +165,17 @@ function createWorkerRouter(
   const { pipeline, endpoint, health, proxies, questions, streams, peers, bodies, balancers } = parts;
   const { limits } = currentLimits;
   const socketPath = join(runDir, WORKERS_SOCKET);
-  return createRouter({
+  const router = new Router({
     runtime,
     workerToken,
     port: () => limits.port,
     pipeline,
     endpoint,
     health,
-    forward: createForward({ runtime, limits, bodies, socketPath, token: workerToken }),
+    forward: new Forward({ runtime, limits, bodies, socketPath, token: workerToken }),
     proxies,
     serversOf: ({ viewName }) => resolveView(catalog, viewName)?.servers ?? [],
-    legacySse: createLegacySse({
+    legacySse: new LegacySse({
       runtime,
       limits,
       slot,
@@ -191,6 +191,7 @@ function createWorkerRouter(
     settings: () => snapshots.current.settings,
     readinessAsked: (address) => balancers.asked(address),
   });
+  return router.handle;
 }
 
 function createPrivateHandler(
@@ -215,7 +216,7 @@ function createPrivateHandler(
       waits: waitSummary(runtime.waits.table()),
     };
   };
-  return createWorkerSocket({
+  const socket = new WorkerSocket({
     runtime,
     limits,
     endpoint,
@@ -228,4 +229,5 @@ function createPrivateHandler(
     holders: (request, response) => holders.serve((session) => registry.holdsSession(session), request, response),
     names: (request, response) => lateNames.serve(request, response),
   });
+  return socket.handle;
 }

@@ -15,8 +15,8 @@ import { SnapshotFile } from '../relay/snapshot-file.ts';
 import type { Deadline } from '../runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { readOrCreateSecrets } from '../seal/secret-file.ts';
-import { createInstallLock } from '../subprocess/install/install-lock.ts';
-import { createSearchPath } from '../subprocess/prepare/search-path.ts';
+import { InstallLock } from '../subprocess/install/install-lock.ts';
+import { SearchPath } from '../subprocess/prepare/search-path.ts';
 import { createTelemetry, type Telemetry } from '../telemetry/telemetry.ts';
 import { WorkerHandover } from '../upstream/worker-handover.ts';
 import { enableCompileCache } from './compile-cache.ts';
@@ -91,7 +91,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
   const telemetry = await startTelemetry({ runtime, environment, currentLimits }, boot);
   const snapshots = new SnapshotHolder();
   maskSecrets(runtime, env, snapshots);
-  const searchPath = createSearchPath({ runtime, env });
+  const searchPath = new SearchPath({ runtime, env });
   const base = { runtime, environment, currentLimits, file, telemetry, snapshots };
   const worker = await createWorker(base, createOutside(base, searchPath), boot);
   const drain = drainOf(worker);
@@ -136,7 +136,7 @@ function maskSecrets(runtime: Runtime, env: NodeJS.ProcessEnv, snapshots: Snapsh
   snapshots.onSwap((now) => runtime.secrets.use([...own, ...secretValuesOf(now.servers)]));
 }
 
-function createOutside(base: Base, searchPath: ReturnType<typeof createSearchPath>): Outside {
+function createOutside(base: Base, searchPath: SearchPath): Outside {
   const { runtime, environment } = base;
   const { slot, dataDir, configDir, mark, variables: env } = environment;
   const { limits } = base.currentLimits;
@@ -146,7 +146,7 @@ function createOutside(base: Base, searchPath: ReturnType<typeof createSearchPat
     limits,
     egress,
     searchPath,
-    installLock: createInstallLock({ runtime, limits }),
+    installLock: new InstallLock({ runtime, limits }),
     mark,
     configDir,
     sessions: sessionMemory({ runtime, limits, dir: dataDir, slot }),

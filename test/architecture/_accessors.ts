@@ -10,9 +10,8 @@ const ACCESSOR = /(?<=[{,;}]\s*)(?:get|set)\s+(?:[#\w$]+|\[[^\]]*\])\s*\(/g;
 const CLASS = /\bclass\b[^{};]*$/;
 const MODULES: ReadonlySet<string> = new Set(['downstream', 'call']);
 
-/** `once` are files whose literals with accessors are made once for a process. */
-export function literalAccessors(file: SourceFile, once: ReadonlySet<string>): string[] {
-  if (!MODULES.has(file.room) || once.has(file.path)) return [];
+export function literalAccessors(file: SourceFile): string[] {
+  if (!MODULES.has(file.room)) return [];
   return [...file.bare.matchAll(ACCESSOR)]
     .filter(({ index }) => !CLASS.test(file.bare.slice(0, openingBrace(file.bare, index))))
     .map((match) => `${placeOf(file, match.index)} an accessor in an object literal: use a class`);

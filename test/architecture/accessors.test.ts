@@ -6,27 +6,15 @@ import { test } from 'node:test';
 import { literalAccessors } from './_accessors.ts';
 import { readTree, snippet } from './_tree.ts';
 
-/** Files whose literals with accessors are the module itself, made once for a process. */
-const ONCE: ReadonlySet<string> = new Set(['downstream/slow-reader.ts', 'downstream/streams.ts']);
-
 test('no object literal of downstream and call has accessors', () => {
   assert.deepEqual(
-    readTree().flatMap((file) => literalAccessors(file, ONCE)),
-    [],
-  );
-});
-
-test('every file that is exempt has such a literal', () => {
-  const found = readTree().flatMap((file) => (literalAccessors(file, new Set()).length > 0 ? [file.path] : []));
-  assert.deepEqual(
-    [...ONCE].filter((path) => !found.includes(path)),
+    readTree().flatMap((file) => literalAccessors(file)),
     [],
   );
 });
 
 test('the rule tells object literals from classes', () => {
-  const found = (code: string): number =>
-    literalAccessors(snippet(`/** x */\n${code}`, 'downstream/a.ts'), new Set()).length;
+  const found = (code: string): number => literalAccessors(snippet(`/** x */\n${code}`, 'downstream/a.ts')).length;
   for (const code of [
     'return { a, get b() { return 1; } };',
     'const a = { get b() { return 1; } };',

@@ -11,28 +11,11 @@ const MAX_LINES = 60;
 
 /** Lines of the longest function of a file. */
 const LONGEST: ReadonlyMap<string, number> = new Map([
-  ['admin/routes.ts', 89],
-  ['call/first-listing.ts', 65],
-  ['call/late-names.ts', 88],
   ['call/pipeline.ts', 64],
-  ['call/suspended-calls.ts', 125],
-  ['catalog/catalog.ts', 102],
   ['downstream/body.ts', 74],
-  ['downstream/endpoint.ts', 156],
-  ['downstream/forward.ts', 73],
   ['downstream/guarded-http.ts', 62],
-  ['downstream/legacy-sse.ts', 154],
-  ['downstream/peer-workers.ts', 84],
-  ['downstream/router.ts', 155],
-  ['downstream/slow-reader.ts', 79],
-  ['downstream/streams.ts', 72],
-  ['downstream/worker-socket.ts', 73],
-  ['health/health.ts', 63],
   ['process/control-process.ts', 83],
   ['protocol/_ahead.ts', 62],
-  ['subprocess/install/install-lock.ts', 99],
-  ['subprocess/prepare/search-path.ts', 68],
-  ['subprocess/spawn/launch.ts', 92],
 ]);
 
 const longest = new Map(

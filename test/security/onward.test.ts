@@ -18,8 +18,8 @@ import { limitsFrom } from '../../src/config/limits.ts';
 import { Authorized } from '../../src/downstream/authorized.ts';
 import { Bodies } from '../../src/downstream/bodies.ts';
 import { readBody } from '../../src/downstream/body.ts';
-import { createForward } from '../../src/downstream/forward.ts';
-import { createPeerWorkers } from '../../src/downstream/peer-workers.ts';
+import { Forward } from '../../src/downstream/forward.ts';
+import { PeerWorkers } from '../../src/downstream/peer-workers.ts';
 import { isRefusal } from '../../src/model/outcome.ts';
 import { LOCAL_PRINCIPAL } from '../../src/model/principal.ts';
 import type { ServerSpec } from '../../src/model/snapshot.ts';
@@ -101,7 +101,7 @@ async function everyMethod(listener: RequestListener, path: string): Promise<num
 test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers and a length', async () => {
   const socketPath = join(dir, 'workers.sock');
   await using control = await startRecorder(socketPath);
-  const forward = createForward({
+  const forward = new Forward({
     runtime,
     limits,
     bodies: new Bodies({ runtime, limits }),
@@ -126,7 +126,7 @@ test('downstream/forward.ts sends on GET, POST and DELETE, with its own headers 
 
 test('downstream/peer-workers.ts sends on GET, POST and DELETE, with listed headers, without the query, and a length', async () => {
   await using sibling = await startRecorder(join(dir, 'front-2.sock'));
-  const siblings = createPeerWorkers({
+  const siblings = new PeerWorkers({
     ...{ runtime, limits },
     frontSocket: (slot) => join(dir, `front-${slot}.sock`),
     token: () => 'token',
@@ -169,7 +169,7 @@ test('a sender whose share of passed requests is used up is served here, and oth
   const open = new Set<Socket>();
   const silent = createSocketServer((socket) => void open.add(socket.unref())).unref();
   await new Promise<void>((resolve) => silent.listen(path, resolve));
-  const siblings = createPeerWorkers({
+  const siblings = new PeerWorkers({
     ...{ runtime, limits: { ...limits, forwardedPerKey: 2 }, token: () => 'token' },
     frontSocket: () => path,
   });

@@ -14,8 +14,8 @@ import { createEgress, type Egress } from '../../src/net/egress.ts';
 import { CallBudget, type CallLimits } from '../../src/runtime/call-budget.ts';
 import type { Deadline } from '../../src/runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
-import { createInstallLock } from '../../src/subprocess/install/install-lock.ts';
-import { createSearchPath } from '../../src/subprocess/prepare/search-path.ts';
+import { InstallLock } from '../../src/subprocess/install/install-lock.ts';
+import { SearchPath } from '../../src/subprocess/prepare/search-path.ts';
 import { livingMarked } from '../../src/subprocess/terminate/sweep.ts';
 import type { UpstreamCall, UpstreamReply } from '../../src/upstream/call.ts';
 import { createPeerEndpoint } from '../../src/upstream/peer/peer-endpoint.ts';
@@ -71,8 +71,8 @@ export class LiveFleet {
     const egress = createEgress({ runtime, limits, env: {} });
     this.#egress = egress;
     const shared = { runtime, limits, mark: this.mark, configDir: import.meta.dirname };
-    const installLock = createInstallLock({ runtime, limits });
-    const searchPath = createSearchPath({ runtime, env: process.env });
+    const installLock = new InstallLock({ runtime, limits });
+    const searchPath = new SearchPath({ runtime, env: process.env });
     const makeTransport = (spec: ServerSpec, events: TransportEvents): Transport => {
       const { transport } = spec;
       if (transport.kind === 'stdio')

@@ -5,10 +5,10 @@
 import { Admission } from '../../src/admission/gate.ts';
 import { KeyAuthenticator } from '../../src/auth/key-authenticator.ts';
 import type { Incoming, Reply, RequestContext } from '../../src/call/call.ts';
-import { createLateNames } from '../../src/call/late-names.ts';
+import { LateNames } from '../../src/call/late-names.ts';
 import { createRequestPipeline, type RequestPipeline } from '../../src/call/pipeline.ts';
 import { createQuestions } from '../../src/call/questions.ts';
-import { type Catalog, createCatalog } from '../../src/catalog/catalog.ts';
+import { Catalog } from '../../src/catalog/catalog.ts';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../../src/model/outcome.ts';
 import type { RawListing, Snapshot, SnapshotHolder } from '../../src/model/snapshot.ts';
@@ -71,7 +71,7 @@ export class PipelineRig {
     const seals = createKeyRing([Buffer.alloc(32, 7)]);
     this.sessions = new Sessions({ runtime, limits: this.limits, keyRing: seals });
     this.admission = new Admission({ runtime, limits: this.limits });
-    this.catalog = createCatalog({ runtime, limits: this.limits });
+    this.catalog = new Catalog({ runtime, limits: this.limits });
     this.catalog.rebuild(this.snapshots.current);
     this.pipeline = createRequestPipeline({
       runtime,
@@ -84,8 +84,7 @@ export class PipelineRig {
       registry: this.#registry(),
       preferences: new SessionPreferences({ runtime, limits: this.limits }),
       lateNames:
-        workers &&
-        createLateNames({ ...{ runtime, limits: this.limits, catalog: this.catalog }, others: () => workers }),
+        workers && new LateNames({ ...{ runtime, limits: this.limits, catalog: this.catalog }, others: () => workers }),
       questions: createQuestions({ runtime, limits: this.limits, slot: 1 }),
       ...{ seals, slot: 1 },
       version: '9.9.9',

@@ -11,8 +11,8 @@ import type { HubEvent, LinkPhase } from '../../src/model/events.ts';
 import { isRefusal, type Outcome } from '../../src/model/outcome.ts';
 import type { ProcessSpec, ServerSpec } from '../../src/model/snapshot.ts';
 import { createRuntime, type Runtime } from '../../src/runtime/runtime.ts';
-import { createInstallLock } from '../../src/subprocess/install/install-lock.ts';
-import { createSearchPath } from '../../src/subprocess/prepare/search-path.ts';
+import { InstallLock } from '../../src/subprocess/install/install-lock.ts';
+import { SearchPath } from '../../src/subprocess/prepare/search-path.ts';
 import { livingMarked } from '../../src/subprocess/terminate/sweep.ts';
 import { createStdioTransport } from '../../src/upstream/transport/stdio/stdio.ts';
 import { until } from './hub.ts';
@@ -58,7 +58,7 @@ export class Rig {
   readonly phases: LinkPhase[] = [];
   readonly closed: HubError[] = [];
   readonly transport: ReturnType<typeof createStdioTransport>;
-  readonly installLock: ReturnType<typeof createInstallLock>;
+  readonly installLock: InstallLock;
   readonly replies: string[] = [];
   readonly #shared: boolean;
   /** Messages so far. */
@@ -75,11 +75,11 @@ export class Rig {
     this.mark = options.share?.mark ?? `test${process.pid}.hub-1.${tests}`;
     const limits = { ...limitsFrom({}), childTermMs: 300, ...options.limits };
     const child = { command: process.execPath, args: [FAULT, ...args], env: {}, cwd: undefined, ...options.process };
-    this.installLock = options.share?.installLock ?? createInstallLock({ runtime: this.runtime, limits });
+    this.installLock = options.share?.installLock ?? new InstallLock({ runtime: this.runtime, limits });
     this.transport = createStdioTransport({
       ...{ runtime: this.runtime, limits, spec: serverSpec(child, options.spec), process: child, mark: this.mark },
       ...{ configDir: options.configDir ?? HERE, installLock: this.installLock },
-      searchPath: createSearchPath({ runtime: this.runtime, env: options.env ?? process.env }),
+      searchPath: new SearchPath({ runtime: this.runtime, env: options.env ?? process.env }),
       events: {
         message: (envelope) => {
           this.count += 1;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../../test/support/frozen-runtime.ts';
 import { limitsFrom } from '../../config/limits.ts';
-import { createInstallLock } from './install-lock.ts';
+import { InstallLock } from './install-lock.ts';
 
 const limits = { ...limitsFrom({}), starting: 2 };
 const BUDGET_MS = 300_000;
@@ -11,7 +11,7 @@ const BUDGET_MS = 300_000;
 /** Installs that run until the test or their deadline ends them. */
 function rig() {
   const { runtime, advanceAsync } = frozenRuntime();
-  const lock = createInstallLock({ runtime, limits });
+  const lock = new InstallLock({ runtime, limits });
   const running = new Map<string, () => void>(); // bounded by: the installs of a test
   const outcomes: string[] = []; // bounded by: the installs of a test
   const ask = (key: string): void => {

@@ -23,118 +23,140 @@ export interface InstallRequest {
   readonly install: (deadline: Deadline) => Promise<void>;
 }
 
-export interface InstallLock {
+export interface InstallLockParts {
+  readonly runtime: Runtime;
+  readonly limits: Limits;
+}
+
+export class InstallLock {
+  readonly #parts: InstallLockParts;
+  readonly #verdicts: CappedMap<string, 'done' | 'doubted'>;
+  readonly #pendingRequests: CappedMap<string, Promise<void>>;
+  readonly #queue: CappedQueue<() => void>;
+  /** Installs that block others, and all that run. */
+  #quick = 0;
+  #running = 0;
+
+  constructor(parts: InstallLockParts) {
+    const { runtime, limits } = parts;
+    this.#parts = parts;
+    const max = () => limits.servers;
+    this.#verdicts = new CappedMap('upstream.installed', max, 'drop-oldest', runtime.ceilings);
+    this.#pendingRequests = new CappedMap('upstream.installs', max, 'refuse', runtime.ceilings);
+    this.#queue = new CappedQueue<() => void>('upstream.install-queue', max, 'refuse', runtime.ceilings);
+  }
+
   /** Tells whether it was installed in this process and not doubted since. */
-  isDone(key: string): boolean;
+  isDone(key: string): boolean {
+    return this.#verdicts.get(key) === 'done';
+  }
+
   /** Tells whether a start right after it failed: then files on disk are no sufficient proof. */
-  isDoubted(key: string): boolean;
+  isDoubted(key: string): boolean {
+    return this.#verdicts.get(key) === 'doubted';
+  }
+
   /** Records that nothing needed to be installed. */
-  markDone(key: string): void;
+  markDone(key: string): void {
+    void this.#verdicts.set(key, 'done');
+  }
+
   /** Records that a start after this install failed before the server sent anything; the next one installs in full. */
-  doubt(key: string): void;
+  doubt(key: string): void {
+    void this.#verdicts.set(key, 'doubted');
+  }
+
   /**
    * Installs, or joins the install of the same key. Rejects with its fault, or `wait-expired` at the deadline while it
    * goes on.
    */
-  once(request: InstallRequest, deadline: Deadline): Promise<void>;
-}
+  async once(request: InstallRequest, deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
+    const pending = this.#pendingRequests.get(request.key) ?? this.#launch(request);
+    await runtime.waits.for(pending, { label: 'upstream-install', owner: request.owner, deadline });
+  }
 
-export function createInstallLock({ runtime, limits }: { runtime: Runtime; limits: Limits }): InstallLock {
-  const max = () => limits.servers;
-  const verdicts = new CappedMap<string, 'done' | 'doubted'>(
-    'upstream.installed',
-    max,
-    'drop-oldest',
-    runtime.ceilings,
-  );
-  const pendingRequests = new CappedMap<string, Promise<void>>('upstream.installs', max, 'refuse', runtime.ceilings);
-  const queue = new CappedQueue<() => void>('upstream.install-queue', max, 'refuse', runtime.ceilings);
-  /** Installs that block others, and all that run. */
-  let quick = 0;
-  let running = 0;
-
-  function admit(): void {
-    while (quick < limits.starting && running < WITH_SLOW * limits.starting) {
-      const next = queue.shift();
+  #admit(): void {
+    const { limits } = this.#parts;
+    while (this.#quick < limits.starting && this.#running < WITH_SLOW * limits.starting) {
+      const next = this.#queue.shift();
       if (!next) return;
-      quick += 1;
-      running += 1;
+      this.#quick += 1;
+      this.#running += 1;
       next();
     }
   }
 
-  async function enter(request: InstallRequest, deadline: Deadline): Promise<void> {
+  async #enter(request: InstallRequest, deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
     const turn = new Promise<void>((resolve, reject) => {
-      if (!queue.push(resolve)) reject(new HubError('overloaded', { message: 'too many installs wait' }));
+      if (!this.#queue.push(resolve)) reject(new HubError('overloaded', { message: 'too many installs wait' }));
     });
-    admit();
+    this.#admit();
     // A turn that comes after the deadline is passed to the next.
-    await runtime.waits.for(turn, { label: 'upstream-install', owner: request.owner, deadline, late: () => leave(1) });
+    await runtime.waits.for(turn, {
+      label: 'upstream-install',
+      owner: request.owner,
+      deadline,
+      late: () => this.#leave(1),
+    });
   }
 
   /** `held` is 0 when it has already let the next one start. */
-  function leave(held: 0 | 1): void {
-    quick -= held;
-    running -= 1;
-    admit();
+  #leave(held: 0 | 1): void {
+    this.#quick -= held;
+    this.#running -= 1;
+    this.#admit();
   }
 
   /** Installs with a permit of its own. */
-  async function install(request: InstallRequest, deadline: Deadline): Promise<void> {
+  async #install(request: InstallRequest, deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
     let held: 0 | 1 = 1;
     using slow = runtime.deadline(SLOW_MS);
     slow.onEnd(() => {
       held = 0;
-      quick -= 1;
-      admit();
+      this.#quick -= 1;
+      this.#admit();
     });
     try {
       await request.install(deadline);
-      verdicts.set(request.key, 'done');
+      this.#verdicts.set(request.key, 'done');
     } finally {
-      leave(held);
+      this.#leave(held);
     }
   }
 
-  async function run(request: InstallRequest, signal: AbortSignal): Promise<void> {
+  async #run(request: InstallRequest, signal: AbortSignal): Promise<void> {
+    const { runtime } = this.#parts;
     let current: Deadline | undefined;
     const end = () => current?.end('stopped');
     signal.addEventListener('abort', end, { once: true });
-    const within = async (ms: number, step: typeof enter): Promise<void> => {
+    const within = async (ms: number, step: (deadline: Deadline) => Promise<void>): Promise<void> => {
       using deadline = runtime.deadline(ms);
       current = deadline;
       if (signal.aborted) end();
-      await step(request, deadline);
+      await step(deadline);
     };
     try {
       // All running ones may hang until their time limit.
-      await within(2 * request.budgetMs, enter);
-      await within(request.budgetMs, install);
+      await within(2 * request.budgetMs, (deadline) => this.#enter(request, deadline));
+      await within(request.budgetMs, (deadline) => this.#install(request, deadline));
     } finally {
       signal.removeEventListener('abort', end);
-      pendingRequests.delete(request.key);
+      this.#pendingRequests.delete(request.key);
     }
   }
 
-  function launch(request: InstallRequest): Promise<void> {
+  #launch(request: InstallRequest): Promise<void> {
+    const { runtime } = this.#parts;
     if (runtime.scope.closed) return Promise.reject(new HubError('draining'));
     const pending = new Promise<void>((resolve, reject) => {
-      runtime.scope.run(`install for ${request.owner}`, (signal) => run(request, signal).then(resolve, reject));
+      runtime.scope.run(`install for ${request.owner}`, (signal) => this.#run(request, signal).then(resolve, reject));
     });
     pending.catch(() => {}); // all waiting callers may have left
-    if (!pendingRequests.set(request.key, pending))
+    if (!this.#pendingRequests.set(request.key, pending))
       throw new HubError('overloaded', { message: 'too many installs at once' });
     return pending;
   }
-
-  return {
-    isDone: (key) => verdicts.get(key) === 'done',
-    isDoubted: (key) => verdicts.get(key) === 'doubted',
-    markDone: (key) => void verdicts.set(key, 'done'),
-    doubt: (key) => void verdicts.set(key, 'doubted'),
-    async once(request, deadline) {
-      const pending = pendingRequests.get(request.key) ?? launch(request);
-      await runtime.waits.for(pending, { label: 'upstream-install', owner: request.owner, deadline });
-    },
-  };
 }

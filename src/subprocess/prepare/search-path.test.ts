@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../../../test/support/hub.ts';
 import { createRuntime } from '../../runtime/runtime.ts';
-import { createSearchPath } from './search-path.ts';
+import { SearchPath } from './search-path.ts';
 
 async function answerOf(shell: string): Promise<{ path: string; tookMs: number }> {
   const directory = mkdtempSync(join(tmpdir(), 'mcphub-shell-'));
@@ -13,7 +13,7 @@ async function answerOf(shell: string): Promise<{ path: string; tookMs: number }
   writeFileSync(file, `#!/bin/sh\n${shell}\n`, { mode: 0o755 });
   try {
     const runtime = createRuntime();
-    const search = createSearchPath({ runtime, env: { PATH: '/usr/bin:/bin', SHELL: file, SECRET: 'x' } });
+    const search = new SearchPath({ runtime, env: { PATH: '/usr/bin:/bin', SHELL: file, SECRET: 'x' } });
     const born = performance.now();
     await search.start(runtime.deadline(1000));
     assert.ok(performance.now() - born < 100, 'start does not wait');
@@ -48,7 +48,7 @@ test('the shell sees none of the hub’s variables', async () => {
 test('the wrapper that ties children to this process is tried once and works here', async (t) => {
   if (process.platform !== 'linux') return t.skip('only Linux has it');
   const runtime = createRuntime();
-  const search = createSearchPath({ runtime, env: process.env });
+  const search = new SearchPath({ runtime, env: process.env });
   const lifeline = await search.lifeline(runtime.deadline(3000));
   if (lifeline.length === 0) return t.skip('no setpriv with --pdeathsig on this machine');
   assert.deepEqual(lifeline.slice(1), ['--pdeathsig', 'KILL', '--']);

@@ -13,19 +13,6 @@ import { runProgram } from '../spawn/run-program.ts';
 import { findCommand } from './command.ts';
 import { childEnvironment } from './environment.ts';
 
-export interface SearchPath {
-  /** Returns PATH for children, as known now. */
-  current(): string;
-  /** Starts the login shell in the background, without waiting for its output. */
-  start(deadline: Deadline): Promise<void>;
-  /** Settles when the login shell has answered or failed; at once when it was not started. */
-  settled(deadline: Deadline): Promise<void>;
-  /**
-   * Returns program and arguments that end a child with this process (Linux, util-linux setpriv), or none. Tested once.
-   */
-  lifeline(deadline: Deadline): Promise<readonly string[]>;
-}
-
 export interface SearchPathOptions {
   readonly runtime: Runtime;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -37,46 +24,91 @@ const ENTRIES = 256;
 const FENCE = '__mcphub_path__';
 const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(delimiter);
 
-export function createSearchPath({ runtime, env }: SearchPathOptions): SearchPath {
-  const given = env.PATH ?? env.Path ?? SYSTEM_PATH;
-  let path = given;
-  let asked: Promise<void> | undefined;
-  let tried: Promise<readonly string[]> | undefined;
+export class SearchPath {
+  readonly #parts: SearchPathOptions;
+  readonly #given: string;
+  #path: string;
+  #asked: Promise<void> | undefined;
+  #tried: Promise<readonly string[]> | undefined;
 
-  const plan = (label: 'login-shell' | 'upstream-start', file: string, args: readonly string[]) => ({
-    runtime,
-    label,
-    owner: file,
-    file,
-    args,
-    cwd: '/',
-    isolation: sameUser([]),
-    env: childEnvironment({ inherited: env, own: {}, path: given, mark: env[DESCENDANT_MARK] ?? 'mcphub' }).env,
-  });
+  constructor(parts: SearchPathOptions) {
+    const { env } = parts;
+    this.#parts = parts;
+    this.#given = env.PATH ?? env.Path ?? SYSTEM_PATH;
+    this.#path = this.#given;
+  }
 
-  async function askShell(shell: string): Promise<void> {
+  /** Returns PATH for children, as known now. */
+  current(): string {
+    return this.#path;
+  }
+
+  /** Starts the login shell in the background, without waiting for its output. */
+  start(_deadline: Deadline): Promise<void> {
+    const { env, runtime } = this.#parts;
+    const shell = env.SHELL ?? '';
+    if (this.#asked || process.platform === 'win32' || !isAbsolute(shell)) return Promise.resolve();
+    this.#asked = new Promise((resolve) => {
+      runtime.scope.run('login shell', () => this.#askShell(shell).finally(resolve));
+    });
+    return Promise.resolve();
+  }
+
+  /** Settles when the login shell has answered or failed; at once when it was not started. */
+  async settled(deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
+    if (this.#asked !== undefined)
+      await runtime.waits.for(this.#asked, { label: 'login-shell', owner: 'search path', deadline });
+  }
+
+  /**
+   * Returns program and arguments that end a child with this process (Linux, util-linux setpriv), or none. Tested once.
+   */
+  lifeline(deadline: Deadline): Promise<readonly string[]> {
+    const { runtime } = this.#parts;
+    this.#tried ??= this.#tryWrapper();
+    return runtime.waits.for(this.#tried, { label: 'upstream-start', owner: 'setpriv', deadline });
+  }
+
+  #plan(label: 'login-shell' | 'upstream-start', file: string, args: readonly string[]) {
+    const { runtime, env } = this.#parts;
+    return {
+      runtime,
+      label,
+      owner: file,
+      file,
+      args,
+      cwd: '/',
+      isolation: sameUser([]),
+      env: childEnvironment({ inherited: env, own: {}, path: this.#given, mark: env[DESCENDANT_MARK] ?? 'mcphub' }).env,
+    };
+  }
+
+  async #askShell(shell: string): Promise<void> {
+    const { runtime } = this.#parts;
     using deadline = runtime.deadline(SHELL_MS);
     const question = `printf '%s%s%s' ${FENCE} "$PATH" ${FENCE}`;
     try {
-      const end = await runProgram(plan('login-shell', shell, ['-lic', question]), () => {}, deadline);
-      path = merged(given, end.stdout.split(FENCE)[1] ?? '');
+      const end = await runProgram(this.#plan('login-shell', shell, ['-lic', question]), () => {}, deadline);
+      this.#path = merged(this.#given, end.stdout.split(FENCE)[1] ?? '');
     } catch {
       // There is no such shell, or it hangs in its start files: PATH is not changed.
     }
   }
 
-  async function tryWrapper(): Promise<readonly string[]> {
+  async #tryWrapper(): Promise<readonly string[]> {
+    const { runtime } = this.#parts;
     if (process.platform !== 'linux') return [];
     using deadline = runtime.deadline(TRY_MS);
     try {
       const setpriv = await runtime.waits.for(
-        findCommand({ command: 'setpriv', cwd: '/', path: [SYSTEM_PATH, given].join(delimiter) }),
+        findCommand({ command: 'setpriv', cwd: '/', path: [SYSTEM_PATH, this.#given].join(delimiter) }),
         { label: 'upstream-start', owner: 'setpriv', deadline },
       );
       const words = [setpriv, '--pdeathsig', 'KILL', '--'];
       // The setpriv of Busybox and of util-linux before 2.33 has no such option.
       const end = await runProgram(
-        plan('upstream-start', setpriv, [...words.slice(1), setpriv, '--version']),
+        this.#plan('upstream-start', setpriv, [...words.slice(1), setpriv, '--version']),
         () => {},
         deadline,
       );
@@ -85,25 +117,6 @@ export function createSearchPath({ runtime, env }: SearchPathOptions): SearchPat
       return [];
     }
   }
-
-  return {
-    current: () => path,
-    start() {
-      const shell = env.SHELL ?? '';
-      if (asked || process.platform === 'win32' || !isAbsolute(shell)) return Promise.resolve();
-      asked = new Promise((resolve) => {
-        runtime.scope.run('login shell', () => askShell(shell).finally(resolve));
-      });
-      return Promise.resolve();
-    },
-    async settled(deadline) {
-      if (asked !== undefined) await runtime.waits.for(asked, { label: 'login-shell', owner: 'search path', deadline });
-    },
-    lifeline(deadline) {
-      tried ??= tryWrapper();
-      return runtime.waits.for(tried, { label: 'upstream-start', owner: 'setpriv', deadline });
-    },
-  };
 }
 
 /** Returns `given` first, then the entries that only `more` has. Relative entries of the shell are left out. */

@@ -6,10 +6,10 @@ import { serverSpec } from '../../../test/support/stdio-rig.ts';
 import { limitsFrom } from '../../config/limits.ts';
 import type { HubError } from '../../model/errors.ts';
 import { createRuntime } from '../../runtime/runtime.ts';
-import { createInstallLock } from '../install/install-lock.ts';
-import { createSearchPath } from '../prepare/search-path.ts';
+import { InstallLock } from '../install/install-lock.ts';
+import { SearchPath } from '../prepare/search-path.ts';
 import { livingMarked } from '../terminate/sweep.ts';
-import { createLaunched } from './launch.ts';
+import { Launched } from './launch.ts';
 
 const NOBODY = 65_534;
 
@@ -20,10 +20,10 @@ function launched(script: string, args: string[] = []) {
   const exits: HubError[] = [];
   const process_ = { command: process.execPath, args: ['-e', script, ...args], env: {}, cwd: undefined };
   const mark = `launch${process.pid}.${Math.random().toString(36).slice(2)}`;
-  const server = createLaunched({
+  const server = new Launched({
     ...{ runtime, limits, spec: serverSpec(process_), process: process_, configDir: import.meta.dirname, mark },
-    installLock: createInstallLock({ runtime, limits }),
-    searchPath: createSearchPath({ runtime, env: process.env }),
+    installLock: new InstallLock({ runtime, limits }),
+    searchPath: new SearchPath({ runtime, env: process.env }),
     events: {
       said: (line) => said.push(line),
       alive: () => {},

@@ -23,63 +23,83 @@ export interface LaunchedEvents {
   exited(fault: HubError): void;
 }
 
-export interface Launched {
-  /** Rejects with HubError `upstream-spawn`, `upstream-exit`, `upstream-connect` or `server-starting`. Call it once. */
-  start(deadline: Deadline): Promise<{ readonly port: number }>;
-  stop(deadline: Deadline): Promise<void>;
-  cpuMs(): number | undefined;
-  cpuReadMs(): number | undefined;
-  stderrTail(): readonly string[];
-  readonly pid: number | undefined;
-}
-
 const HOST = '127.0.0.1';
 const RETRY_MS = 50;
 const TRY_MS = 1000;
 
-export function createLaunched(options: ChildDeps & { readonly events: LaunchedEvents }): Launched {
-  const { runtime, spec, events, installLock } = options;
-  let child: Child | undefined;
-  let starting: Deadline | undefined;
-  let installKey: string | undefined;
-  let listens = false;
-  let over = false;
-  let ended: HubError | undefined;
+export class Launched {
+  readonly #parts: ChildDeps & { readonly events: LaunchedEvents };
+  #child: Child | undefined;
+  #starting: Deadline | undefined;
+  #installKey: string | undefined;
+  #listens = false;
+  #over = false;
+  #ended: HubError | undefined;
 
-  async function start(deadline: Deadline): Promise<{ port: number }> {
-    using own = deadline.sooner(deadline.remainingMs());
-    starting = own;
-    if (over) throw new HubError('server-down', { message: `${spec.slug} was stopped.` });
-    const port = await runtime.waits.for(freePort(), { label: 'upstream-start', owner: spec.slug, deadline: own });
-    const deps = { ...options, process: withPort(options.process, port) };
-    const steps = { stdin: 'ignore', stdout: 'text', phase: events.phase, said: events.said } as const;
-    const prepared = await prepareChild(deps, steps, own);
-    installKey = prepared.installKey;
-    const started = await startChild(prepared.plan, { said: events.said, alive: events.alive, exited: died }, own);
-    child = started;
-    if (over) started.kill('SIGKILL');
-    await untilListening(port, own);
-    await assertOwnPort(port, own);
-    listens = true;
-    return { port };
-
-    function died(exit: { code: number | null; signal: string | null }): void {
-      ended = exitFault(spec.slug, exit, { lastWords: started.lastWords(), env: options.process.env });
-      if (!listens) own.end('stopped');
-      else if (!over) events.exited(ended);
-    }
+  constructor(parts: ChildDeps & { readonly events: LaunchedEvents }) {
+    this.#parts = parts;
   }
 
-  async function untilListening(port: number, deadline: Deadline): Promise<void> {
+  /** Rejects with HubError `upstream-spawn`, `upstream-exit`, `upstream-connect` or `server-starting`. Call it once. */
+  async start(deadline: Deadline): Promise<{ port: number }> {
+    const { spec, runtime, events } = this.#parts;
+    using own = deadline.sooner(deadline.remainingMs());
+    this.#starting = own;
+    if (this.#over) throw new HubError('server-down', { message: `${spec.slug} was stopped.` });
+    const port = await runtime.waits.for(freePort(), { label: 'upstream-start', owner: spec.slug, deadline: own });
+    const deps = { ...this.#parts, process: withPort(this.#parts.process, port) };
+    const steps = { stdin: 'ignore', stdout: 'text', phase: events.phase, said: events.said } as const;
+    const prepared = await prepareChild(deps, steps, own);
+    this.#installKey = prepared.installKey;
+    const exited = (exit: { code: number | null; signal: string | null }): void => {
+      this.#ended = exitFault(spec.slug, exit, { lastWords: started.lastWords(), env: this.#parts.process.env });
+      if (!this.#listens) own.end('stopped');
+      else if (!this.#over) events.exited(this.#ended);
+    };
+    const started = await startChild(prepared.plan, { said: events.said, alive: events.alive, exited }, own);
+    this.#child = started;
+    if (this.#over) started.kill('SIGKILL');
+    await this.#untilListening(port, own);
+    await this.#assertOwnPort(port, own);
+    this.#listens = true;
+    return { port };
+  }
+
+  async stop(deadline: Deadline): Promise<void> {
+    const { installLock } = this.#parts;
+    this.#over = true;
+    this.#starting?.end('stopped');
+    if (this.#installKey !== undefined && !this.#listens) installLock.doubt(this.#installKey);
+    await this.#child?.stop(() => this.#child?.kill('SIGTERM'), deadline);
+  }
+
+  cpuMs(): number | undefined {
+    return this.#child?.cpuMs();
+  }
+
+  cpuReadMs(): number | undefined {
+    return this.#child?.cpuReadMs();
+  }
+
+  stderrTail(): readonly string[] {
+    return this.#child?.tail() ?? [];
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  async #untilListening(port: number, deadline: Deadline): Promise<void> {
+    const { spec } = this.#parts;
     while (deadline.ended === undefined) {
       using once = deadline.sooner(TRY_MS);
       if (await takesConnections(port, once)) return;
-      await restFor(RETRY_MS, deadline);
+      await this.#restFor(RETRY_MS, deadline);
     }
-    if (ended) throw ended;
-    if (over) throw new HubError('server-down', { message: `${spec.slug} was stopped while it started.` });
+    if (this.#ended) throw this.#ended;
+    if (this.#over) throw new HubError('server-down', { message: `${spec.slug} was stopped while it started.` });
     throw new HubError('upstream-connect', {
-      message: `${spec.slug} runs but does not listen on ${HOST}:${port}. It must listen on the port in PORT.${lastLineWords(child?.tail() ?? [])}`,
+      message: `${spec.slug} runs but does not listen on ${HOST}:${port}. It must listen on the port in PORT.${lastLineWords(this.#child?.tail() ?? [])}`,
       detail: { server: spec.slug, phase: 'start', setting: 'startMs', operator: { port } },
     });
   }
@@ -87,12 +107,13 @@ export function createLaunched(options: ChildDeps & { readonly events: LaunchedE
   /**
    * Another local user may have taken the port since it was found free; that process must not get the server's headers.
    */
-  async function assertOwnPort(port: number, deadline: Deadline): Promise<void> {
+  async #assertOwnPort(port: number, deadline: Deadline): Promise<void> {
+    const { runtime, spec } = this.#parts;
     const uid = process.getuid?.();
     if (uid === undefined) return;
     const looking = isPortTaken(port, uid);
     const isTaken = await runtime.waits.for(looking, { label: 'upstream-start', owner: spec.slug, deadline });
-    if (ended) throw ended;
+    if (this.#ended) throw this.#ended;
     if (!isTaken) return;
     throw new HubError('upstream-connect', {
       message: `A process of another user listens on ${HOST}:${port}, the port that ${spec.slug} was given. The next start uses another port.`,
@@ -100,7 +121,8 @@ export function createLaunched(options: ChildDeps & { readonly events: LaunchedE
     });
   }
 
-  function restFor(ms: number, deadline: Deadline): Promise<void> {
+  #restFor(ms: number, deadline: Deadline): Promise<void> {
+    const { runtime } = this.#parts;
     return new Promise((resolve) => {
       const timer = runtime.timers.after(ms, () => {
         forget();
@@ -112,22 +134,6 @@ export function createLaunched(options: ChildDeps & { readonly events: LaunchedE
       });
     });
   }
-
-  return {
-    start,
-    async stop(deadline) {
-      over = true;
-      starting?.end('stopped');
-      if (installKey !== undefined && !listens) installLock.doubt(installKey);
-      await child?.stop(() => child?.kill('SIGTERM'), deadline);
-    },
-    cpuMs: () => child?.cpuMs(),
-    cpuReadMs: () => child?.cpuReadMs(),
-    stderrTail: () => child?.tail() ?? [],
-    get pid() {
-      return child?.pid;
-    },
-  };
 }
 
 function lastLineWords(tail: readonly string[]): string {
