@@ -26,89 +26,117 @@ const STOP_MS = 5000;
 const WAY_OUT = ['MCPHUB_CA_FILE', 'http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'] as const;
 
 type Env = Readonly<Record<string, string | undefined>>;
+type Go = SupervisorMessage & { readonly t: 'go' };
 
 /** Runs until it is told to end; then the process exits. */
 export async function runControl(env: Env): Promise<void> {
-  const runtime = createRuntime();
-  const running: Service[] = []; // bounded by: the services of control-parts.ts
-  const voice: Service[] = []; // bounded by: telemetry alone
-  const go = Promise.withResolvers<(SupervisorMessage & { readonly t: 'go' }) | undefined>();
-  let isEnding = false;
-  let isAlone = false;
-  let reload: (() => void) | undefined;
-  let workerToken: string | undefined;
+  await new ControlProcess(env).run();
+}
 
-  async function end(code: number, reason: string): Promise<never> {
-    // A second request ends the process at once.
-    if (isEnding) process.exit(code);
-    isEnding = true;
-    const bornMs = runtime.clock.nowMs();
-    using deadline = runtime.deadline(STOP_MS);
-    const stuck = await stopAll(running, runtime, deadline);
-    if (isAlone) await endAllOrphans({ runtime, mark: env[DESCENDANT_MARK] });
-    const ms = Math.round(runtime.clock.nowMs() - bornMs);
-    runtime.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
-    // The log stops last, because it reports on all others.
-    await stopAll(voice, runtime, deadline);
-    process.exit(code);
+class ControlProcess {
+  readonly #env: Env;
+  readonly #runtime = createRuntime();
+  readonly #running: Service[] = []; // bounded by: the services of control-parts.ts
+  /** Stops last, because it reports on all others. */
+  readonly #telemetry: Service[] = []; // bounded by: telemetry alone
+  /** Settles when the port is open; with undefined when there is no supervisor. */
+  readonly #go = Promise.withResolvers<Go | undefined>();
+  readonly #supervisor: SupervisorChannel;
+  #isEnding = false;
+  /** The supervisor has exited. */
+  #isAlone = false;
+  #reload: (() => void) | undefined;
+  #workerToken: string | undefined;
+
+  constructor(env: Env) {
+    this.#env = env;
+    this.#supervisor = openSupervisorChannel({
+      drain: (reason) => void this.#end(0, reason),
+      reload: () => this.#reload?.(),
+      go: (message) => this.#go.resolve(message),
+      workerToken: (token) => {
+        this.#workerToken = token;
+      },
+      supervisorGone: () => {
+        this.#isAlone = true;
+        void this.#end(0, 'the supervisor has exited');
+      },
+    });
+    if (!this.#supervisor.attached) this.#go.resolve(undefined);
+    const { bus } = this.#runtime;
+    process.on('unhandledRejection', (fault) => bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
+    process.on('uncaughtException', (fault) => {
+      bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
+      void this.#end(1, 'an uncaught fault');
+    });
   }
 
-  const supervisor = openSupervisorChannel({
-    drain: (reason) => void end(0, reason),
-    reload: () => reload?.(),
-    go: (message) => go.resolve(message),
-    workerToken: (token) => {
-      workerToken = token;
-    },
-    supervisorGone: () => {
-      isAlone = true;
-      void end(0, 'the supervisor has exited');
-    },
-  });
-  process.on('unhandledRejection', (fault) => runtime.bus.publish({ type: 'task-faulted', task: 'unhandled', fault }));
-  process.on('uncaughtException', (fault) => {
-    runtime.bus.publish({ type: 'task-faulted', task: 'uncaught', fault });
-    void end(1, 'an uncaught fault');
-  });
-  if (!supervisor.attached) go.resolve(undefined);
+  async run(): Promise<void> {
+    try {
+      using deadline = this.#runtime.deadline(START_MS);
+      await this.#start(deadline);
+      const ms = Math.round(performance.now());
+      this.#runtime.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
+      this.#supervisor.send({ t: 'ready', ms });
+      enableCompileCache(this.#runtime);
+    } catch (fault) {
+      await this.#fail(fault);
+    }
+  }
 
-  try {
-    using deadline = runtime.deadline(START_MS);
+  async #start(deadline: Deadline): Promise<void> {
+    const env = this.#env;
+    const runtime = this.#runtime;
     const search = (until: Deadline) => searchFor(runtime, env, until);
     await checkWayOut(env);
-    const { config, digest } = await configured(supervisor, search, deadline);
+    const { config, digest } = await configured(this.#supervisor, search, deadline);
     // Loading the modules takes several times as long as the supervisor needs to open the port.
     const { startControl } = await import('./control-parts.ts');
-    const open = await runtime.waits.for(go.promise, { label: 'service-start', owner: 'the port', deadline });
+    const go = await runtime.waits.for(this.#go.promise, { label: 'service-start', owner: 'the port', deadline });
     const start = {
       runtime,
       env,
-      supervisor,
+      supervisor: this.#supervisor,
       search,
       config,
       // What the supervisor has, which keeps them when the configuration changes.
-      port: open?.port ?? config.limits.port,
-      workers: namedLimit(open?.limits ?? {}, 'workers') ?? config.limits.workers,
+      port: go?.port ?? config.limits.port,
+      workers: namedLimit(go?.limits ?? {}, 'workers') ?? config.limits.workers,
       digest,
-      running,
-      voice,
-      workerToken: () => workerToken,
+      running: this.#running,
+      voice: this.#telemetry,
+      workerToken: () => this.#workerToken,
     };
-    reload = await startControl(start, deadline);
-    const ms = Math.round(performance.now());
-    runtime.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
-    supervisor.send({ t: 'ready', ms });
-    enableCompileCache(runtime);
-  } catch (fault) {
+    this.#reload = await startControl(start, deadline);
+  }
+
+  /** Reports why the start failed, and ends. */
+  async #fail(fault: unknown): Promise<never> {
+    const { bus } = this.#runtime;
     if (fault instanceof HubError && fault.code === 'config-invalid') {
       const errors = fault.detail.operator?.errors;
       const lines = Array.isArray(errors) ? errors.map(String) : [fault.message];
-      supervisor.send({ t: 'hopeless', lines });
-      runtime.bus.publish({ type: 'config-refused', file: env[PROCESS_ENV.configFile] ?? '', errors: lines });
-      await end(EXIT_CONFIG, 'the configuration is invalid');
+      this.#supervisor.send({ t: 'hopeless', lines });
+      bus.publish({ type: 'config-refused', file: this.#env[PROCESS_ENV.configFile] ?? '', errors: lines });
+      await this.#end(EXIT_CONFIG, 'the configuration is invalid');
     }
-    runtime.bus.publish({ type: 'task-faulted', task: 'start control', fault });
-    await end(1, fault instanceof Error ? fault.message : String(fault));
+    bus.publish({ type: 'task-faulted', task: 'start control', fault });
+    return this.#end(1, fault instanceof Error ? fault.message : String(fault));
+  }
+
+  async #end(code: number, reason: string): Promise<never> {
+    // A second request ends the process at once.
+    if (this.#isEnding) process.exit(code);
+    this.#isEnding = true;
+    const runtime = this.#runtime;
+    const bornMs = runtime.clock.nowMs();
+    using deadline = runtime.deadline(STOP_MS);
+    const stuck = await stopAll(this.#running, runtime, deadline);
+    if (this.#isAlone) await endAllOrphans({ runtime, mark: this.#env[DESCENDANT_MARK] });
+    const ms = Math.round(runtime.clock.nowMs() - bornMs);
+    runtime.bus.publish({ type: 'process-stopped', role: 'control', reason, ms, stuck });
+    await stopAll(this.#telemetry, runtime, deadline);
+    process.exit(code);
   }
 }
 
