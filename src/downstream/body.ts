@@ -27,83 +27,133 @@ export interface BodyParts {
   readonly bodies: Bodies;
 }
 
-export function readBody(
-  { request, response, authorized }: BodyRequest,
-  parts: BodyParts,
-  /** `count`: the memory of the body; undefined for a small one. */
-  done: (body: Outcome<Buffer>, count?: BodyCount) => void,
-): void {
-  let count: BodyCount | undefined;
-  const maxBytes = parts.limits.bodyBytes;
-  const expected = Number(request.headers['content-length'] ?? -1);
-  let first: Buffer | undefined;
-  let chunks: Buffer[] | undefined; // bounded by: bodyBytes
-  let size = 0;
-  let watch: { leave(): void } | undefined;
-  let isReceiving = false;
-  let isFinished = false;
+/** `count`: the memory of the body; undefined for a small one. */
+type BodyHandler = (body: Outcome<Buffer>, count?: BodyCount) => void;
 
-  function finish(outcome: Outcome<Buffer>): void {
-    isFinished = true;
-    if (isReceiving) stopReceiving(request);
-    else request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
-    watch?.leave();
-    count?.end();
-    if (isRefusal(outcome)) return done(outcome);
-    // The sender's key may be revoked while the body arrives.
-    const lost = parts.runtime.openWork.refusalFor(authorized.caller);
-    if (lost) return done(lost);
-    if (mayGoOn(request)) return done(outcome, count);
-    resumeInTurn({ request, response, handle: () => done(outcome, count) });
+export function readBody(asked: BodyRequest, parts: BodyParts, done: BodyHandler): void {
+  new BodyReading(asked, parts, parts.limits.bodyBytes, done).begin();
+}
+
+/** One body that is being read; one object for each request, without closures. */
+class BodyReading implements BodyReceiver {
+  readonly #asked: BodyRequest;
+  readonly #parts: BodyParts;
+  readonly #maxBytes: number;
+  readonly #done: BodyHandler;
+  /** Announced bytes; -1 when they are not. */
+  readonly #expectedBytes: number;
+  #count: BodyCount | undefined;
+  #first: Buffer | undefined;
+  /** All of them, when there are several. */
+  #chunks: Buffer[] | undefined; // bounded by: bodyBytes
+  #bytes = 0;
+  #watch: { leave(): void } | undefined;
+  /** The parser, or this object itself, passes the body on; otherwise it comes from Node's stream. */
+  #isReceiving = false;
+  #isFinished = false;
+  #removeListeners: (() => void) | undefined;
+
+  constructor(asked: BodyRequest, parts: BodyParts, maxBytes: number, done: BodyHandler) {
+    this.#asked = asked;
+    this.#parts = parts;
+    this.#maxBytes = maxBytes;
+    this.#done = done;
+    this.#expectedBytes = Number(asked.request.headers['content-length'] ?? -1);
   }
-  function onData(chunk: Buffer): void {
-    size += chunk.length;
-    if (size !== expected) parts.runtime.timers.runLate(parts.runtime.clock.nowMs());
-    if (size > maxBytes) return finish(tooLarge(maxBytes));
-    if (!first) first = chunk;
-    else if (chunks) chunks.push(chunk);
-    else chunks = [first, chunk];
+
+  begin(): void {
+    const { request, response } = this.#asked;
+    const refusal = this.#refuseHeaders();
+    if (refusal) return this.#done(refusal);
+    if (expectsContinue(request)) response.writeContinue();
+    this.#isReceiving = receiveBody(request, this);
+    if (this.#isReceiving) return;
+    if (!request.complete) this.#listen();
+    else if (request.destroyed) this.gone();
+    else this.#readStream();
+  }
+
+  data(chunk: Buffer): void {
+    const { runtime } = this.#parts;
+    this.#bytes += chunk.length;
+    const isWhole = this.#bytes === this.#expectedBytes;
+    if (!isWhole) runtime.timers.runLate(runtime.clock.nowMs());
+    if (this.#bytes > this.#maxBytes) return this.#finish(tooLarge(this.#maxBytes));
+    if (!this.#first) this.#first = chunk;
+    else if (this.#chunks) this.#chunks.push(chunk);
+    else this.#chunks = [this.#first, chunk];
     // Most bodies are small and come in one piece; only the others are counted, and their wait is shown.
-    if (size === expected && size <= SMALL_BYTES) return;
-    count ??= parts.bodies.count(authorized.caller.owner, response);
-    const refusal = count.holds(size) ?? (size === expected ? undefined : count.begin());
-    if (refusal) finish(refusal);
-    else if (size !== expected && !watch)
-      watch = watchBody(
-        parts,
-        guardCallback(parts.runtime, response, () => finish(new Refusal('body-slow'))),
-      );
-  }
-  function onEnd(): void {
-    if (isReceiving) closeBody(request);
-    finish(chunks ? Buffer.concat(chunks, size) : (first ?? EMPTY));
-  }
-  function onGone(): void {
-    finish(new Refusal('client-gone'));
+    if (!isWhole || this.#bytes > SMALL_BYTES) this.#countArrived(isWhole);
   }
 
-  const coded = refuseCoding(request);
-  if (coded) return done(coded);
-  if (expected > maxBytes) return done(tooLarge(maxBytes));
-  if (expected > SMALL_BYTES) {
-    // The announced size is counted before a byte is read.
-    count = parts.bodies.count(authorized.caller.owner, response);
-    const refusal = count.holds(expected);
-    if (refusal) return done(refusal);
+  end(): void {
+    if (this.#isReceiving) closeBody(this.#asked.request);
+    this.#finish(this.#chunks ? Buffer.concat(this.#chunks, this.#bytes) : (this.#first ?? EMPTY));
   }
-  if (expectsContinue(request)) response.writeContinue();
-  const receiver: BodyReceiver = { data: onData, end: onEnd, gone: onGone };
-  isReceiving = receiveBody(request, receiver);
-  if (isReceiving) return;
-  if (!request.complete) request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
-  else if (request.destroyed) onGone();
-  else {
-    // The request has waited for its turn, and the whole body is in its stream.
-    isReceiving = true;
+
+  gone(): void {
+    this.#finish(new Refusal('client-gone'));
+  }
+
+  /** Returns the refusal of a body that must not be read. */
+  #refuseHeaders(): Refusal | undefined {
+    const coded = refuseCoding(this.#asked.request);
+    if (coded) return coded;
+    if (this.#expectedBytes > this.#maxBytes) return tooLarge(this.#maxBytes);
+    // The announced size is counted before a byte is read.
+    return this.#expectedBytes > SMALL_BYTES ? this.#counted().holds(this.#expectedBytes) : undefined;
+  }
+
+  #counted(): BodyCount {
+    const { authorized, response } = this.#asked;
+    this.#count ??= this.#parts.bodies.count(authorized.caller.owner, response);
+    return this.#count;
+  }
+
+  #countArrived(isWhole: boolean): void {
+    const count = this.#counted();
+    const refusal = count.holds(this.#bytes) ?? (isWhole ? undefined : count.begin());
+    if (refusal) this.#finish(refusal);
+    else if (!isWhole && !this.#watch) {
+      const expired = (): void => this.#finish(new Refusal('body-slow'));
+      this.#watch = watchBody(this.#parts, guardCallback(this.#parts.runtime, this.#asked.response, expired));
+    }
+  }
+
+  #listen(): void {
+    const { request } = this.#asked;
+    const onData = (chunk: Buffer): void => this.data(chunk);
+    const onEnd = (): void => this.end();
+    const onGone = (): void => this.gone();
+    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    this.#removeListeners = () => {
+      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+    };
+  }
+
+  /** Reads a body that is in Node's stream as a whole, because its request has waited for its turn. */
+  #readStream(): void {
+    const { request } = this.#asked;
+    this.#isReceiving = true;
     closeBody(request);
     const body: Buffer | null = request.read();
-    if (body !== null) onData(body);
-    if (!isFinished) onEnd();
+    if (body !== null) this.data(body);
+    if (!this.#isFinished) this.end();
+  }
+
+  #finish(outcome: Outcome<Buffer>): void {
+    const { request, response, authorized } = this.#asked;
+    this.#isFinished = true;
+    if (this.#isReceiving) stopReceiving(request);
+    this.#removeListeners?.();
+    this.#watch?.leave();
+    this.#count?.end();
+    if (isRefusal(outcome)) return this.#done(outcome);
+    // The sender's key may be revoked while the body arrives.
+    const lost = this.#parts.runtime.openWork.refusalFor(authorized.caller);
+    if (lost) return this.#done(lost);
+    if (mayGoOn(request)) return this.#done(outcome, this.#count);
+    resumeInTurn({ request, response, handle: () => this.#done(outcome, this.#count) });
   }
 }
 

@@ -143,6 +143,11 @@ export interface HttpClasses {
   readonly ServerResponse: typeof ServerResponse;
 }
 
+/** A request that knows its response. */
+interface AnsweredRequest extends IncomingMessage {
+  response: ServerResponse | undefined;
+}
+
 /**
  * Returns the classes from which `createServer` creates requests and responses; responses extend `Response`.
  * `handedOver` is called when the last byte of a response was handed over; `refused` with each refusal to be recorded.
@@ -153,6 +158,13 @@ export function guardedClasses(
   handedOver: (response: ServerResponse) => void,
   refused: (response: ServerResponse, refusal: Refusal) => void = () => {},
 ): HttpClasses {
+  return {
+    IncomingMessage: guardedRequestClass(runtime),
+    ServerResponse: guardedResponseClass(runtime, Response, { handedOver, refused }),
+  };
+}
+
+function guardedRequestClass(runtime: Faults) {
   class GuardedRequest extends IncomingMessage {
     response: ServerResponse | undefined;
     receiver: BodyReceiver | undefined;
@@ -188,22 +200,33 @@ export function guardedClasses(
       }
     }
   }
-  class GuardedResponse extends (Response as unknown as RuntimeResponse<GuardedRequest>) {
+  return GuardedRequest;
+}
+
+function guardedResponseClass(
+  runtime: Faults,
+  Response: typeof ServerResponse,
+  on: {
+    readonly handedOver: (response: ServerResponse) => void;
+    readonly refused: (response: ServerResponse, refusal: Refusal) => void;
+  },
+): typeof ServerResponse {
+  class GuardedResponse extends (Response as unknown as RuntimeResponse<AnsweredRequest>) {
     whenClosed: (() => void) | undefined;
 
-    constructor(request: GuardedRequest, options?: unknown) {
+    constructor(request: AnsweredRequest, options?: unknown) {
       super(request, options);
       request.response = this;
     }
 
     /** Called by `traceRefusal` (`http-answer.ts`). */
     refused(refusal: Refusal): void {
-      refused(this, refusal);
+      on.refused(this, refusal);
     }
 
     override emit(event: string | symbol, ...args: unknown[]): boolean {
       try {
-        if (event === 'prefinish') handedOver(this);
+        if (event === 'prefinish') on.handedOver(this);
         else if (event === 'close') this.whenClosed?.();
         return super.emit(event as 'close', ...args);
       } catch (fault) {
@@ -212,5 +235,5 @@ export function guardedClasses(
       }
     }
   }
-  return { IncomingMessage: GuardedRequest, ServerResponse: GuardedResponse as unknown as typeof ServerResponse };
+  return GuardedResponse as unknown as typeof ServerResponse;
 }
