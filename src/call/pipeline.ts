@@ -21,40 +21,64 @@ import { createRunningCalls } from './running-calls.ts';
 import { answerStateless } from './stateless.ts';
 import { SuspendedCalls } from './suspended-calls.ts';
 
-export interface RequestPipeline {
-  /** Answers one message: a value at once, or a promise when a server is asked. Never rejects. */
-  answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>>;
-  /** Returns who the caller is and what it may see: for streams and DELETE, which are not calls. */
-  identify(context: RequestContext): Outcome<Caller>;
-  findSession(context: RequestContext, caller: Caller): Outcome<Session | undefined>;
-  /** Call this before a session gets a stream: removes subscriptions to what its caller may no longer see. */
-  dropUnseen(session: Session, caller: Caller): void;
-  /** Handles subscriptions/listen: a stream, not a call. */
-  listen(envelope: Envelope, requestMeta: RequestMeta, caller: Caller): Outcome<Listening>;
-  /** Returns the id of the worker that holds the call which this message continues; undefined for other messages. */
-  ownerOf(envelope: Envelope): number | undefined;
-}
+export class RequestPipeline {
+  readonly #parts: PipelineParts;
+  readonly #identity: ReturnType<typeof createIdentity>;
+  readonly #accessLog: ReturnType<typeof createAccessLog>;
+  readonly #runningCalls: ReturnType<typeof createRunningCalls>;
+  readonly #suspendedCalls: SuspendedCalls;
+  readonly #dispatch: ReturnType<typeof createMethods>;
+  #calls = 0;
 
-export function createRequestPipeline(parts: PipelineParts): RequestPipeline {
-  const { runtime, limits, admission, catalog } = parts;
-  const { identify, callerOf, findSession, sessionOf } = createIdentity(parts);
-  const cancels = createCancels(parts);
-  const accessLog = createAccessLog(runtime);
-  const runningCalls = createRunningCalls(parts, cancels);
-  const suspendedCalls = new SuspendedCalls(parts);
-  const dispatch = createMethods(parts, cancels);
-  let calls = 0;
-
-  /** The access log stands outside of the steps, so that each of their refusals is in it. */
-  function answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {
-    const call = begin(incoming, runtime.clock.nowMs());
-    if (isRefusal(call)) return accessLog.refused(incoming, call);
-    return runningCalls.run(call, answerInEra, accessLog.answered);
+  constructor(parts: PipelineParts) {
+    const cancels = createCancels(parts);
+    this.#parts = parts;
+    this.#identity = createIdentity(parts);
+    this.#accessLog = createAccessLog(parts.runtime);
+    this.#runningCalls = createRunningCalls(parts, cancels);
+    this.#suspendedCalls = new SuspendedCalls(parts);
+    this.#dispatch = createMethods(parts, cancels);
   }
 
-  function begin(incoming: Incoming, startMs: number): Outcome<Call> {
+  /**
+   * Answers one message: a value at once, or a promise when a server is asked. Never rejects. The access log stands
+   * outside of the steps, so that each of their refusals is in it.
+   */
+  answer(incoming: Incoming): Outcome<Reply> | Promise<Outcome<Reply>> {
+    const { runtime } = this.#parts;
+    const call = this.#begin(incoming, runtime.clock.nowMs());
+    if (isRefusal(call)) return this.#accessLog.refused(incoming, call);
+    return this.#runningCalls.run(call, this.#answerInEra, this.#accessLog.answered);
+  }
+
+  /** Returns who the caller is and what it may see: for streams and DELETE, which are not calls. */
+  identify(context: RequestContext): Outcome<Caller> {
+    return this.#identity.identify(context);
+  }
+
+  findSession(context: RequestContext, caller: Caller): Outcome<Session | undefined> {
+    return this.#identity.findSession(context, caller);
+  }
+
+  /** Call this before a session gets a stream: removes subscriptions to what its caller may no longer see. */
+  dropUnseen(session: Session, caller: Caller): void {
+    dropUnseen(session, caller, this.#parts);
+  }
+
+  /** Handles subscriptions/listen: a stream, not a call. */
+  listen(envelope: Envelope, requestMeta: RequestMeta, caller: Caller): Outcome<Listening> {
+    return listen(envelope, requestMeta, caller, this.#parts);
+  }
+
+  /** Returns the id of the worker that holds the call which this message continues; undefined for other messages. */
+  ownerOf(envelope: Envelope): number | undefined {
+    return this.#suspendedCalls.ownerOf(envelope);
+  }
+
+  #begin(incoming: Incoming, startMs: number): Outcome<Call> {
+    const { limits, admission, catalog, runtime, requestIdPrefix } = this.#parts;
     // 1. Identify: first, because all limits are per key, and a wrong key learns nothing else.
-    const caller = callerOf(incoming);
+    const caller = this.#identity.callerOf(incoming);
     if (isRefusal(caller)) return caller;
     // 2. Params: no later step reads more than the limits allow.
     const envelope = withObjectParams(incoming.envelope);
@@ -63,7 +87,7 @@ export function createRequestPipeline(parts: PipelineParts): RequestPipeline {
     if (tooLong) return tooLong;
     incoming.onCaller?.(caller);
     // 3. Session: after the key, because a session belongs to one user.
-    const session = sessionOf(incoming, caller);
+    const session = this.#identity.sessionOf(incoming, caller);
     if (isRefusal(session)) return session;
     if (session) incoming.onSession?.(session);
     // 4. Admit: before the catalog, because a flood must not cause look-ups. A reply has no method, and its envelope an
@@ -77,26 +101,18 @@ export function createRequestPipeline(parts: PipelineParts): RequestPipeline {
     // 6. Open work: from here on the call ends with its key, and when its client cancels or leaves.
     const open = runtime.openWork.add('call', caller);
     if (isRefusal(open)) return givingBack(permit, open);
-    calls += 1;
-    const requestId = `${parts.requestIdPrefix}${calls.toString(36)}`;
+    this.#calls += 1;
+    const requestId = `${requestIdPrefix}${this.#calls.toString(36)}`;
     const { principal, owner, viewName, world } = caller;
     return { startMs, permit, open, requestId, envelope, session, view, incoming, principal, owner, viewName, world };
   }
 
-  function answerInEra(call: Call): Outcome<Reply> | Promise<Outcome<Reply>> {
+  /** One function for all calls: a call must not allocate its own. */
+  readonly #answerInEra = (call: Call): Outcome<Reply> | Promise<Outcome<Reply>> => {
     // 7. Era: a stateless call may be suspended while its client is asked, and its results have another form.
-    if (call.incoming.requestMeta) return answerStateless(call, dispatch, suspendedCalls);
+    if (call.incoming.requestMeta) return answerStateless(call, this.#dispatch, this.#suspendedCalls);
     // 8. Dispatch: the method decides who answers, the hub or a server.
-    return dispatch(call);
-  }
-
-  return {
-    answer,
-    identify,
-    findSession,
-    dropUnseen: (session, caller) => dropUnseen(session, caller, parts),
-    listen: (envelope, requestMeta, caller) => listen(envelope, requestMeta, caller, parts),
-    ownerOf: (envelope) => suspendedCalls.ownerOf(envelope),
+    return this.#dispatch(call);
   };
 }
 

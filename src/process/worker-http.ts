@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { createTrustedProxies, type TrustedProxies } from '../auth/trusted-proxies.ts';
 import { LateNames } from '../call/late-names.ts';
-import { createRequestPipeline, type RequestPipeline } from '../call/pipeline.ts';
+import { RequestPipeline } from '../call/pipeline.ts';
 import { createQuestions, type Questions } from '../call/questions.ts';
 import { resolveView } from '../call/resolve-view.ts';
 import { limitValues } from '../config/limits.ts';
@@ -78,7 +78,7 @@ function createAnswering(options: WorkerPartsOptions, core: WorkerCore): Answeri
   const { keys, sessions, admission, catalog, registry, preferences, seals, others } = core;
   const questions = createQuestions({ runtime, limits, slot });
   const lateNames = new LateNames({ runtime, limits, catalog, others });
-  const pipeline = createRequestPipeline({
+  const pipeline = new RequestPipeline({
     runtime,
     limits,
     snapshots,

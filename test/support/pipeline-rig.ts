@@ -6,7 +6,7 @@ import { Admission } from '../../src/admission/gate.ts';
 import { KeyAuthenticator } from '../../src/auth/key-authenticator.ts';
 import type { Incoming, Reply, RequestContext } from '../../src/call/call.ts';
 import { LateNames } from '../../src/call/late-names.ts';
-import { createRequestPipeline, type RequestPipeline } from '../../src/call/pipeline.ts';
+import { RequestPipeline } from '../../src/call/pipeline.ts';
 import { createQuestions } from '../../src/call/questions.ts';
 import { Catalog } from '../../src/catalog/catalog.ts';
 import { type Limits, limitsFrom } from '../../src/config/limits.ts';
@@ -73,7 +73,7 @@ export class PipelineRig {
     this.admission = new Admission({ runtime, limits: this.limits });
     this.catalog = new Catalog({ runtime, limits: this.limits });
     this.catalog.rebuild(this.snapshots.current);
-    this.pipeline = createRequestPipeline({
+    this.pipeline = new RequestPipeline({
       runtime,
       limits: this.limits,
       snapshots: this.snapshots,
