@@ -47,11 +47,13 @@ function limitsPage(): string {
     'Set one in the configuration file under `limits` (`"silenceMs": "10s"`, `"bodyBytes": "8MiB"`, or plain numbers in ms and bytes), ' +
       'or by its environment variable. A flag wins over the environment, the environment over the file, the file over the default; ' +
       '`mcphub config explain --all` shows every value and where it comes from.',
-    '**applies**: when a change of the file takes effect in a running hub. `live`: for everything that begins afterwards; a ' +
-      'container that holds more than its new maximum takes nothing until it has shrunk, or drops what its rule drops. `reconnect`: for a server when ' +
+    '**applies**: when a change of the file takes effect in a running hub. `live`: for everything that begins afterwards (an open circuit ' +
+      'breaker keeps its pause); a container that holds more than its new maximum takes nothing until it has shrunk, or drops at once what its ' +
+      'rule drops, which does not come back when the limit is raised again. `reconnect`: for a server when ' +
       'its next connection opens (`mcphub servers restart`); what clients send is checked against it at once. `restart`: when the workers ' +
       'are replaced (SIGUSR2); `restart of the hub`: when the hub is stopped and started. Until then the log (`restart-needed`) and ' +
-      '`mcphub status` name the limits that wait. `GET /api/ceilings` shows the values in force in each process.',
+      '`mcphub status` name the limits that wait. `GET /api/ceilings` shows the values in force: on the control ' +
+      'socket those of each process, on the port those of the worker that answers.',
     table(['limit', 'default', 'range', 'environment', 'applies', 'why'], rows),
   ].join('\n\n')}\n`;
 }

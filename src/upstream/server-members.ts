@@ -18,6 +18,9 @@ import { UpstreamPipeline } from './pipeline.ts';
 import type { ServerRegistryParts } from './registry-types.ts';
 import type { ServerPlacement } from './server-placement.ts';
 
+/** Limits that decide what of a list is read. */
+const LIST_LIMITS = ['serverTools', 'listingBytes', 'listPages', 'schemaBytes', 'descriptionBytes'] as const;
+
 export interface Member {
   readonly spec: ServerSpec;
   readonly link: Link;
@@ -46,7 +49,26 @@ export class ServerMembers {
       waiting: () => limits.servers,
       refusal: () => new Refusal('server-starting'),
     });
-    runtime.ceilings.onResize(() => this.#startGate.admit());
+    let before = this.#listLimits();
+    runtime.ceilings.onResize(() => {
+      this.#startGate.admit();
+      const now = this.#listLimits();
+      if (now !== before) this.#listAgain();
+      before = now;
+    });
+  }
+
+  /** Builds the lists again, and reads them: other rows may be read or shown. */
+  #listAgain(): void {
+    for (const { link } of this.all) {
+      const raw = link.rawListing;
+      if (raw !== undefined) for (const listener of this.#listeners) listener(raw);
+      link.listChanged();
+    }
+  }
+
+  #listLimits(): string {
+    return LIST_LIMITS.map((name) => this.#parts.limits[name]).join();
   }
 
   get isStopped(): boolean {

@@ -11,6 +11,7 @@ import type { CeilingsAnswer, StatusAnswer } from '../../src/admin/contract.ts';
 import { HUB_LIMITS, LIMIT_NAMES, LIMITS, type LimitName } from '../../src/config/limits.ts';
 import { CLI, cleanEnv, type RunningHub, startHub, until } from '../support/hub.ts';
 import { askControl, Client, stdioServer } from '../support/load.ts';
+import { rpc } from '../support/mcp.ts';
 
 const APPLIED_MS = 15_000;
 /** The command line gives the port, and wins over the file. */
@@ -120,4 +121,17 @@ test('every limit takes effect at once, at a reconnect or at a restart, as the t
   assert.notDeepEqual(followed, maximaOf(before));
   assert.deepEqual(await restartNeeded(hub), { workers: [], hub: HUB_ONLY });
   client.close();
+});
+
+test('a limit of lists changes what clients are shown, and back, without a new connection', async () => {
+  const config = (limits: object): string => JSON.stringify({ mcpServers: { one: stdioServer() }, limits });
+  await using hub = await startHub({ config: config({}) });
+  const shown = async (): Promise<number> =>
+    (await rpc(`${hub.url}/mcp`, 'tools/list', {}, { key: hub.key })).json.result.tools.length;
+  await until(async () => (await shown()) > 1, APPLIED_MS, 'the tools');
+  const all = await shown();
+  writeFileSync(hub.configFile, config({ serverTools: 1 }));
+  await until(async () => (await shown()) === 1, APPLIED_MS, 'one tool');
+  writeFileSync(hub.configFile, config({}));
+  await until(async () => (await shown()) === all, APPLIED_MS, 'all tools again');
 });

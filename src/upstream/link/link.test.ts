@@ -256,6 +256,21 @@ test('a storm of list_changed is one list each two seconds, also when every list
   await rig.close();
 });
 
+test('a changed limit of lists is a reason to read them again, another is not', async () => {
+  const rig = await FleetRig.ready();
+  await rig.pass(5000);
+  const before = rig.life.of('tools/list').length;
+  Object.assign(rig.limits, { callsPerKey: 7 });
+  rig.frozen.runtime.ceilings.resize();
+  await rig.pass(3000);
+  assert.equal(rig.life.of('tools/list').length, before);
+  Object.assign(rig.limits, { serverTools: 1 });
+  rig.frozen.runtime.ceilings.resize();
+  await rig.pass(3000);
+  assert.equal(rig.life.of('tools/list').length, before + 1);
+  await rig.close();
+});
+
 test('a list that fails keeps the last good one', async () => {
   const rig = await FleetRig.ready();
   rig.script.lists = false;
