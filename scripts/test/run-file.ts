@@ -14,6 +14,7 @@ const OPEN_MS = 15_000;
 const KILL_AFTER_MS = 10_000;
 const NO_TIME = '✖ not started: the budget of the phase is used up\n';
 const LIMITS = new URL('./file-limits.ts', import.meta.url).href;
+const CACHE = new URL('./compile-cache.ts', import.meta.url).href;
 
 export interface FileResult {
   readonly file: string;
@@ -37,7 +38,7 @@ export function runFile(file: string, { limitMs, openMs = OPEN_MS }: RunOptions)
   if (fileMs <= 0) return Promise.resolve({ file, passed: 0, failed: 1, seconds: 0, output: NO_TIME });
   const spec = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
   const limits = [`--test-reporter=${LIMITS}`, '--test-reporter-destination=stdout'];
-  const words = [process.execPath, ...spec, ...limits, `--test-timeout=${TEST_MS}`, file];
+  const words = [process.execPath, `--import=${CACHE}`, ...spec, ...limits, `--test-timeout=${TEST_MS}`, file];
   // The shell leads the session: a leader that opens a terminal is ended by SIGHUP when the terminal goes.
   const child = spawn('sh', ['-c', '"$@"; exit $?', 'sh', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
