@@ -1,4 +1,5 @@
 /** Files have the old or the new content, never a part, on a real disk and when the writer is killed. */
+// runs: about 25 s
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -3,6 +3,7 @@
  * acknowledged ids.
  */
 // covers: P19
+// runs: about 25 s
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

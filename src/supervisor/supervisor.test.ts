@@ -2,6 +2,7 @@
  * The supervisor as a process, with fake workers and a fake control process that misbehave on demand.
  * covers: A5, A6, A7, A9, P9, P10
  */
+// runs: about 80 s
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';

@@ -6,6 +6,7 @@
  * (`readmes.test.ts`) and is not run again.
  */
 // covers: A10, B6
+// runs: about 30 s
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -4,6 +4,7 @@
  * Does not: install or test for real (a test run is inside one); `npm ci` is asked what it would do.
  */
 // covers: A10
+// runs: about 35 s
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';

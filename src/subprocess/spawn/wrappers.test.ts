@@ -1,4 +1,5 @@
 /** Common wrappers (a shell, npx, uvx), started and stopped repeatedly: no process of theirs remains. */
+// runs: about 35 s
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
