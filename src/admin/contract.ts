@@ -216,7 +216,7 @@ export interface KeysAnswer {
 }
 
 /** POST /api/keys. */
-export interface KeyWish {
+export interface KeyRequest {
   /** User's name; the user is created when it does not exist. */
   readonly user: string;
   /** The client or machine that the key is for. */

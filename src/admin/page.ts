@@ -31,13 +31,13 @@ td.why{white-space:pre-line;overflow-wrap:anywhere;min-width:18rem}
 export function pageFrom(status: StatusAnswer): string {
   return htmlPage({
     style: STYLE,
-    main: `<p>${verdict(status)}</p>
+    main: `<p>${statusSentence(status)}</p>
 ${figures(status)}
 ${serverTable(status.servers)}`,
   });
 }
 
-function verdict(status: StatusAnswer): string {
+function statusSentence(status: StatusAnswer): string {
   const isConnected = status.hubs.some(({ connected }) => connected);
   if (!isConnected) return '<span class="state bad">No worker is connected.</span>';
   const sick = status.servers.filter(({ state }) => !['ready', 'asleep', 'disabled'].includes(state)).length;

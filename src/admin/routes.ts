@@ -51,7 +51,7 @@ export interface Answer {
   readonly body: object;
 }
 
-const keyWish = z.strictObject({
+const keyRequest = z.strictObject({
   user: z.string(),
   name: z.string(),
   role: z.enum(['owner', 'member']).default('member'),
@@ -173,9 +173,9 @@ function createKeyRoutes({ control }: RoutesParts): (asked: Asked, deadline: Dea
   };
 
   async function create({ body, who }: Asked, deadline: Deadline): Promise<Outcome<Answer>> {
-    const wish = keyWish.safeParse(body);
-    if (!wish.success) return new Refusal('invalid-request', faultsText(wish.error));
-    const { user, name, role, groups, expiresAtMs } = wish.data;
+    const parsed = keyRequest.safeParse(body);
+    if (!parsed.success) return new Refusal('invalid-request', faultsText(parsed.error));
+    const { user, name, role, groups, expiresAtMs } = parsed.data;
     const made = await keys.create({ user, name, role, groups, expiresAtMs }, who, deadline);
     if (isRefusal(made)) return made;
     const confirmed = await confirmation(control, 'keys');

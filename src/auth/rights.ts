@@ -42,9 +42,9 @@ export function createAccessCheck(current: () => Snapshot, wallMs: () => number)
     const visible = visibleAt(target, record?.groups, now);
     const before = visibleAt(target, oldKeys.get(principal.keyId)?.groups ?? principal.groups, since);
     const isNarrower = !(visible instanceof Refusal) && !(before instanceof Refusal) && hasLost(before, visible, now);
-    const verdict = isNarrower ? new Narrowed(visible) : visible;
-    views.set(memo, verdict);
-    return verdict;
+    const result = isNarrower ? new Narrowed(visible) : visible;
+    views.set(memo, result);
+    return result;
   }
 
   return (item, since) => {
@@ -87,16 +87,16 @@ function targetOf(viewName: ViewName): PathTarget {
   return viewName.kind === 'groups' ? { kind: 'all' } : viewName;
 }
 
-function visibleAt(target: PathTarget, groups: readonly string[] | undefined, world: Snapshot): Outcome<Visible> {
-  const viewName = viewFor(target, { groups }, world.groups);
+function visibleAt(target: PathTarget, groups: readonly string[] | undefined, snapshot: Snapshot): Outcome<Visible> {
+  const viewName = viewFor(target, { groups }, snapshot.groups);
   if (viewName instanceof Refusal) return viewName;
   if (viewName.kind === 'server') return new Map([[viewName.slug, 'all']]);
-  if (viewName.kind === 'all') return new Map(world.servers.map(({ slug }) => [slug, 'all']));
+  if (viewName.kind === 'all') return new Map(snapshot.servers.map(({ slug }) => [slug, 'all']));
   const slugs = viewName.kind === 'groups' ? viewName.slugs : [viewName.slug];
   const visible = new Map<string, ReadonlySet<string> | 'all'>(); // bounded by: servers
-  for (const group of world.groups) {
+  for (const group of snapshot.groups) {
     if (!slugs.includes(group.slug)) continue;
-    const servers = group.servers === '*' ? world.servers.map(({ slug }) => slug) : group.servers;
+    const servers = group.servers === '*' ? snapshot.servers.map(({ slug }) => slug) : group.servers;
     for (const server of servers) {
       const tools = Object.hasOwn(group.tools, server) ? group.tools[server] : undefined;
       const known = visible.get(server);

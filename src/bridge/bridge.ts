@@ -10,7 +10,7 @@ import { isRefusal, type Refusal } from '../model/outcome.ts';
 import { socketName } from '../model/supervisor-messages.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { hubAddress } from '../operator/hub-request.ts';
-import { say } from '../operator/output.ts';
+import { printMessage } from '../operator/output.ts';
 import { refusedMessage } from '../protocol/answer-id.ts';
 import { elementSpans } from '../protocol/elements.ts';
 import { LineSplitter } from '../protocol/lines.ts';
@@ -39,29 +39,29 @@ const NEWLINE = Buffer.from('\n');
 export async function bridge(path: string | undefined, options: BridgeOptions): Promise<void> {
   const target = targetFrom(path, options);
   const runtime = createRuntime();
-  let said = '';
-  const tell = (words: string): void => {
-    if (words !== said) say(`mcphub bridge: ${words}`);
-    said = words;
+  let lastWarning = '';
+  const warn = (words: string): void => {
+    if (words !== lastWarning) printMessage(`mcphub bridge: ${words}`);
+    lastWarning = words;
   };
   const write = (text: Buffer): void => {
     const line = outputLine(text);
-    if (line === undefined) return tell('a message of the hub is not valid JSON-RPC and was dropped');
+    if (line === undefined) return warn('a message of the hub is not valid JSON-RPC and was dropped');
     process.stdout.write(Buffer.concat([line, NEWLINE]));
   };
   const link = new BridgeConnection(runtime, target, {
     message: write,
     failed(idRaw, why) {
-      tell(why);
+      warn(why);
       const message = `The hub at ${placeOf(target)} did not answer: ${why}. Is it running? \`mcphub start\` starts one.`;
       write(errorFrame(idRaw, { code: -32000, message }));
     },
-    say: tell,
+    warn,
   });
   const refuse = (message: Buffer, refusal: Refusal): void => {
     const { kind, idRaw } = refusedMessage(message, refusal);
     // A notification or a reply gets no response.
-    if (kind === 'notification' || kind === 'reply') tell(`dropped a ${kind}: ${refusal.message}`);
+    if (kind === 'notification' || kind === 'reply') warn(`dropped a ${kind}: ${refusal.message}`);
     else write(refusalFrame(idRaw, refusal));
   };
   const receive = (message: Buffer): void => {

@@ -20,7 +20,7 @@ export interface BridgeHandlers {
   message(text: Buffer): void;
   /** The request `idRaw` ended without a response. */
   failed(idRaw: Buffer, why: string): void;
-  say(words: string): void;
+  warn(words: string): void;
 }
 
 const TRIES = 8;
@@ -135,7 +135,7 @@ export class BridgeConnection {
     answer.on('error', (fault) => this.#fail(pending, fault.message));
     answer.on('end', () => {
       if (!pending && status >= 400)
-        this.#handlers.say(`the hub refused a notification or reply with status ${status}`);
+        this.#handlers.warn(`the hub refused a notification or reply with status ${status}`);
       if (!pending) return;
       if (pending.isCancelled) return void this.#pending.delete(pending);
       const text = Buffer.concat(chunks);
@@ -229,7 +229,7 @@ export class BridgeConnection {
     const hello = this.#hello;
     this.#session = undefined;
     if (!hello) return Promise.resolve(false);
-    this.#handlers.say('the session was lost; opening a new one');
+    this.#handlers.warn('the session was lost; opening a new one');
     return new Promise((settle) => {
       const timer = this.#runtime.timers.after(RENEW_MS, () => settle(false));
       const resolve = (renewed: boolean): void => {
@@ -262,7 +262,7 @@ export class BridgeConnection {
   }
 
   #fail(pending: Pending | undefined, why: string): void {
-    if (!pending) return this.#handlers.say(why);
+    if (!pending) return this.#handlers.warn(why);
     this.#pending.delete(pending);
     if (!pending.isCancelled) this.#handlers.failed(pending.idRaw, why);
   }

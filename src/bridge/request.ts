@@ -33,10 +33,10 @@ const CONNECT_MS = 5000;
 export function sendRequest(
   target: BridgeTarget,
   timers: Timers,
-  wish: BridgeRequest,
+  sending: BridgeRequest,
   handlers: RequestHandlers,
 ): void {
-  const options = optionsFrom(target, wish);
+  const options = optionsFrom(target, sending);
   const sent = target.url?.protocol === 'https:' ? httpsRequest(options) : httpRequest(options);
   let reached = false;
   let over = false;
@@ -59,11 +59,11 @@ export function sendRequest(
     over = true;
     handlers.failed(fault.message || fault.code || 'the connection failed', reached);
   });
-  sent.end(wish.body);
+  sent.end(sending.body);
 }
 
-function optionsFrom({ url, socketPath, path, key }: BridgeTarget, wish: BridgeRequest): RequestOptions {
-  const { method, headers, body, session } = wish;
+function optionsFrom({ url, socketPath, path, key }: BridgeTarget, sending: BridgeRequest): RequestOptions {
+  const { method, headers, body, session } = sending;
   return {
     method,
     path,

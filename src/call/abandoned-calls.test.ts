@@ -139,9 +139,9 @@ describe('a call that is not wanted any more', () => {
     for (const { code, end } of ENDINGS)
       test(`ends with ${code} while it waits for ${place.name}, and leaves nothing behind`, async () => {
         const isLate = place.name.includes('another worker');
-        const world = new PipelineRig().snapshots.current;
-        const servers = isLate ? world.servers : [...world.servers, serverSpec('new')];
-        const rig = new PipelineRig({ world: { servers }, ...(isLate ? { workers: [worker] } : {}) });
+        const snapshot = new PipelineRig().snapshots.current;
+        const servers = isLate ? snapshot.servers : [...snapshot.servers, serverSpec('new')];
+        const rig = new PipelineRig({ snapshot: { servers }, ...(isLate ? { workers: [worker] } : {}) });
         const { runtime, facts } = rig.frozen;
         const session = code === 'cancelled' ? await rig.open() : undefined;
         place.hold(rig);

@@ -32,7 +32,7 @@ export interface Caller {
   /** The share of containers that this counts for (`model/principal.ts`). */
   readonly owner: string;
   readonly viewName: ViewName;
-  readonly world: Snapshot;
+  readonly snapshot: Snapshot;
 }
 
 /** One message of an exchange. */
@@ -74,7 +74,7 @@ export interface Call {
   readonly viewName: ViewName;
   readonly view: View;
   /** The snapshot at the time of the call. */
-  readonly world: Snapshot;
+  readonly snapshot: Snapshot;
   readonly incoming: Incoming;
   /** Returns whose user a server may ask when there is no session; undefined when it may ask none. */
   readonly connectionOwner?: (server: string) => ConnectionOwner;

@@ -44,7 +44,7 @@ export function createFirstCatalog(
       // Long after the start only a server that was just added has no list; its list_changed notifies the client.
       const patienceMs = bornMs + limits.firstCatalogMs - runtime.clock.nowMs();
       if (patienceMs <= 0) return undefined;
-      const known = new Set(call.world.listings.map((listing) => listing.server)); // bounded by: servers
+      const known = new Set(call.snapshot.listings.map((listing) => listing.server)); // bounded by: servers
       const missing = call.view.servers.filter((server) => !known.has(server) && isMissing(server));
       if (missing.length === 0) return undefined;
       return waitUntil(parts, call, patienceMs, () => !missing.some(isMissing));

@@ -29,7 +29,7 @@ interface World {
   readonly asked: string[];
 }
 
-function world(options: {
+function snapshot(options: {
   ready: (deadline: Deadline) => Outcome<undefined> | Promise<Outcome<undefined>>;
   listed?: string[];
   limits?: Partial<Limits>;
@@ -57,7 +57,7 @@ function world(options: {
     },
   } as unknown as Catalog;
   const listings = (options.listed ?? []).map((server) => ({ server }));
-  const access = { principal: {}, viewName: { kind: 'all' }, world: { listings } } as unknown as Access;
+  const access = { principal: {}, viewName: { kind: 'all' }, snapshot: { listings } } as unknown as Access;
   const open = runtime.openWork.add('call', access) as OpenItem;
   return {
     runtime,
@@ -79,14 +79,14 @@ function routeTo({ first, call }: World, name: string): Promise<Outcome<Route>> 
 }
 
 test('a name that no unlisted server can own is not waited for', () => {
-  const made = world({ ready: () => undefined, listed: ['my', 'my-files'] });
+  const made = snapshot({ ready: () => undefined, listed: ['my', 'my-files'] });
   for (const name of ['read', 'nobody_read', 'myfiles_read', 'my_files_read', 'my-files'])
     assert.equal(routeTo(made, name), undefined, name);
   assert.deepEqual(made.asked, []);
 });
 
 test('the server with the longest fitting slug is asked, in any spelling, and the name leads somewhere when its list is there', async () => {
-  const made = world({ ready: () => undefined });
+  const made = snapshot({ ready: () => undefined });
   const found = routeTo(made, 'my_files_read');
   made.list();
   assert.equal(await found, ROUTE);
@@ -96,7 +96,7 @@ test('the server with the longest fitting slug is asked, in any spelling, and th
 });
 
 test('a list that was read and is not in the catalog yet is waited for', async () => {
-  const made = world({ ready: () => undefined });
+  const made = snapshot({ ready: () => undefined });
   made.read();
   const found = routeTo(made, 'my_files_read');
   const isOver = await Promise.race([found?.then(() => true), setImmediate(false)]);
@@ -106,7 +106,7 @@ test('a list that was read and is not in the catalog yet is waited for', async (
 });
 
 test('a listed server without that tool: the name is unknown', async () => {
-  const made = world({ ready: () => undefined });
+  const made = snapshot({ ready: () => undefined });
   const found = routeTo(made, 'my_files_write');
   made.list();
   const answer = await found;
@@ -115,7 +115,7 @@ test('a listed server without that tool: the name is unknown', async () => {
 
 test('a server that does not come up is named with phase, waited time and setting', async () => {
   const down = new Refusal('server-down', 'my-files is not reachable', { server: 'my-files', phase: 'connect' });
-  const made = world({ ready: async () => down });
+  const made = snapshot({ ready: async () => down });
   const answer = await routeTo(made, 'my_files_read');
   assert.ok(isRefusal(answer) && answer.code === 'server-down');
   assert.equal(answer.detail.server, 'my-files');
@@ -125,7 +125,7 @@ test('a server that does not come up is named with phase, waited time and settin
 });
 
 test('a list that is never told of ends the wait at its limit', async () => {
-  const made = world({ ready: () => undefined, limits: { handshakeMs: 50 } });
+  const made = snapshot({ ready: () => undefined, limits: { handshakeMs: 50 } });
   const answer = await routeTo(made, 'my_files_read');
   assert.ok(isRefusal(answer) && answer.code === 'unknown-tool');
   assert.equal(made.runtime.waits.size, 0);
@@ -133,7 +133,7 @@ test('a list that is never told of ends the wait at its limit', async () => {
 
 test('a cancelled call waits no longer', async () => {
   let readyBy: Deadline | undefined;
-  const made = world({
+  const made = snapshot({
     ready: (deadline) => {
       readyBy = deadline;
       return new Promise((resolve) => deadline.onEnd(() => resolve(new Refusal('cancelled'))));

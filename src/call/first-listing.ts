@@ -38,7 +38,7 @@ export class FirstListing {
     const normal = normalName(name).toLowerCase();
     const [server] = call.view.servers
       .filter((slug) => normal.startsWith(`${normalName(slug).toLowerCase()}_`))
-      .filter((slug) => !catalog.isListed(slug) && !call.world.listings.some((listing) => listing.server === slug))
+      .filter((slug) => !catalog.isListed(slug) && !call.snapshot.listings.some((listing) => listing.server === slug))
       .sort((a, b) => b.length - a.length);
     return server;
   }

@@ -28,24 +28,24 @@ export function createIdentity({
   sessions,
 }: Pick<PipelineParts, 'runtime' | 'snapshots' | 'keys' | 'sessions'>): Identity {
   function identify(context: RequestContext): Outcome<Caller> {
-    const world = snapshots.current;
+    const snapshot = snapshots.current;
     // Before the first snapshot no key is known; a 401 now would cause clients to look for OAuth.
-    if (world.revision === 0 && !context.local) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
+    if (snapshot.revision === 0 && !context.local) return new Refusal('starting', undefined, { retryAfterMs: 1000 });
     const principal = context.local
       ? LOCAL_PRINCIPAL
       : admit({
-          open: isOpenTo(context.target, world.groups, context),
+          open: isOpenTo(context.target, snapshot.groups, context),
           hasKey: context.authorization !== undefined,
           check: () => keys.check(context.authorization, context.address),
         });
     if (isRefusal(principal)) return principal;
-    const viewName = viewFor(context.target, principal, world.groups);
+    const viewName = viewFor(context.target, principal, snapshot.groups);
     if (isRefusal(viewName)) return viewName;
-    return { principal, owner: shareOf(principal, context.address), viewName, world };
+    return { principal, owner: shareOf(principal, context.address), viewName, snapshot };
   }
 
-  function isCurrent({ world, principal: { expiresAtMs } }: Caller): boolean {
-    return world === snapshots.current && (expiresAtMs === undefined || runtime.clock.wallMs() < expiresAtMs);
+  function isCurrent({ snapshot, principal: { expiresAtMs } }: Caller): boolean {
+    return snapshot === snapshots.current && (expiresAtMs === undefined || runtime.clock.wallMs() < expiresAtMs);
   }
 
   function findSession(context: RequestContext, caller: Caller): Outcome<Session | undefined> {

@@ -100,7 +100,7 @@ function discover(call: Call, parts: PipelineParts): Outcome<Reply> | undefined 
 function instructionsOf(call: Call): string {
   const visible = new Set(call.view.servers); // bounded by: servers
   let text = '';
-  for (const listing of call.world.listings) {
+  for (const listing of call.snapshot.listings) {
     if (!visible.has(listing.server) || listing.instructions === '') continue;
     text += `## ${listing.server}\n${listing.instructions.slice(0, INSTRUCTIONS_EACH)}\n\n`;
     if (text.length > INSTRUCTIONS_ALL) break;

@@ -52,7 +52,7 @@ async function place(t: TestContext): Promise<Place> {
   } as unknown as Catalog;
   const others = () => [socket, join(directory, 'gone.sock')];
   const names = new LateNames({ runtime, limits: { nameQuestionsPerKey: 2 }, catalog, others });
-  const access = { principal: {}, viewName: VIEW, world: {} } as unknown as Access;
+  const access = { principal: {}, viewName: VIEW, snapshot: {} } as unknown as Access;
   const calls: OpenItem[] = []; // bounded by: a test's calls
   const made: Place = {
     ...{ names, asked: [], status: 404, unanswered: [] },

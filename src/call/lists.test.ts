@@ -62,8 +62,8 @@ test('any cursor is a foreign one; null and the empty one are none', async () =>
 
 test('a list that is asked for before a server was ever listed waits for it, and ends when it is lost or its time is up', async () => {
   for (const ending of ['listed', 'lost', 'time'] as const) {
-    const world = new PipelineRig().snapshots.current;
-    const rig = new PipelineRig({ world: { servers: [...world.servers, serverSpec('new')] } });
+    const snapshot = new PipelineRig().snapshots.current;
+    const rig = new PipelineRig({ snapshot: { servers: [...snapshot.servers, serverSpec('new')] } });
     rig.statuses.set('new', { state: 'connecting', tools: 0 });
     let isOver = false;
     const list = rig.ask('tools/list').then((reply) => {
@@ -99,17 +99,17 @@ test('a list that is asked for before a server was ever listed waits for it, and
 });
 
 test('nobody waits for a server that is known, that failed before, or that comes long after the start', async () => {
-  const world = new PipelineRig().snapshots.current;
-  const servers = [...world.servers, serverSpec('new')];
+  const snapshot = new PipelineRig().snapshots.current;
+  const servers = [...snapshot.servers, serverSpec('new')];
   const now = (rig: PipelineRig): boolean =>
     !(rig.pipeline.answer(rig.incoming({ jsonrpc: '2.0', id: 1, method: 'tools/list' })) instanceof Promise);
   const known = new PipelineRig();
   known.statuses.set('git', { state: 'connecting' });
   assert.equal(now(known), true);
-  const failed = new PipelineRig({ world: { servers } });
+  const failed = new PipelineRig({ snapshot: { servers } });
   failed.statuses.set('new', { state: 'connecting', restarts: 1 });
   assert.equal(now(failed), true);
-  const late = new PipelineRig({ world: { servers } });
+  const late = new PipelineRig({ snapshot: { servers } });
   late.statuses.set('new', { state: 'connecting' });
   late.frozen.advance(late.limits.firstCatalogMs + 100);
   assert.equal(now(late), true);
@@ -121,7 +121,7 @@ test('offerings say what the caller’s group really has, without a session', as
   assert.deepEqual(shown(await rig.ask('offerings/list')), { offerings: { ...none, tools: true } });
   const all = { tools: true, prompts: true, resources: true, logging: true };
   assert.deepEqual(shown(await richRig().ask('offerings/list')), { offerings: all });
-  const empty = new PipelineRig({ world: { servers: [], listings: [], names: [] } });
+  const empty = new PipelineRig({ snapshot: { servers: [], listings: [], names: [] } });
   assert.deepEqual(shown(await empty.ask('offerings/list', {})), { offerings: none });
 });
 
@@ -134,9 +134,9 @@ test('initialize echoes each supported version and answers any other with the ne
 });
 
 test('initialize declares all lists and carries the instructions of the servers that the caller sees', async () => {
-  const world = new PipelineRig().snapshots.current;
-  const listings = world.listings.map((listing) => ({ ...listing, instructions: `how to use ${listing.server}` }));
-  const rig = new PipelineRig({ world: { listings } });
+  const snapshot = new PipelineRig().snapshots.current;
+  const listings = snapshot.listings.map((listing) => ({ ...listing, instructions: `how to use ${listing.server}` }));
+  const rig = new PipelineRig({ snapshot: { listings } });
   const hello = shown(await rig.ask('initialize', { protocolVersion: '2025-11-25' }));
   const changes = { listChanged: true };
   const { tools, prompts, resources, completions } = hello.capabilities;

@@ -25,7 +25,7 @@ test('identity comes before the session: a wrong key is told so, whatever sessio
 test('a caller who was identified by the headers is identified again when the keys have changed or the key has expired', async () => {
   const expiresAtMs = 1_800_000_010_000;
   const keys = [keyRecord('a', { expiresAtMs }), keyRecord('b')];
-  const rig = new PipelineRig({ world: { keys } });
+  const rig = new PipelineRig({ snapshot: { keys } });
   const ping = (key: string, caller?: Caller) =>
     rig.pipeline.answer(rig.incoming(PING, { visitor: rig.context({ key }), caller }));
   const callers = ['a', 'b'].map((key) => rig.pipeline.identify(rig.context({ key })) as Caller);

@@ -103,8 +103,21 @@ export class RequestPipeline {
     if (isRefusal(open)) return givingBack(permit, open);
     this.#calls += 1;
     const requestId = `${requestIdPrefix}${this.#calls.toString(36)}`;
-    const { principal, owner, viewName, world } = caller;
-    return { startMs, permit, open, requestId, envelope, session, view, incoming, principal, owner, viewName, world };
+    const { principal, owner, viewName, snapshot } = caller;
+    return {
+      startMs,
+      permit,
+      open,
+      requestId,
+      envelope,
+      session,
+      view,
+      incoming,
+      principal,
+      owner,
+      viewName,
+      snapshot,
+    };
   }
 
   /** One function for all calls: a call must not allocate its own. */

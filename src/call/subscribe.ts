@@ -28,7 +28,7 @@ export function createSubscribe(
 
   /** A server that asks its users has a connection for each session, and each subscribes for itself. */
   const isShared = (call: Call, server: string): boolean =>
-    !call.world.servers.some(({ slug, interactive }) => slug === server && interactive);
+    !call.snapshot.servers.some(({ slug, interactive }) => slug === server && interactive);
 
   function subscribe(call: Call, session: Session, params: CallParams, route: ResourceRoute): ReturnType<Subscribe> {
     const { server, native: uri } = route;

@@ -21,6 +21,7 @@ import { notifyListening } from './updates.ts';
 
 /** The content of a sealed state. */
 interface State {
+  /** Id of the suspended call. The name stays: a worker of another version may read the state. */
   readonly park: string;
   /** Id of the worker that holds the call. */
   readonly slot: number;
@@ -162,7 +163,7 @@ export class SuspendedCalls {
       capabilityBits: capabilityBits(call),
       logLevel: () => call.incoming.requestMeta?.logLevel,
       subscriptions: () => [],
-      isHeard: () => false,
+      hasStream: () => false,
       notify: (_server, method, params) =>
         LISTS.test(method) && notifyListening(call, sessions, notificationFrame(method, params)),
       ask: (asking) => store.ask(asking),

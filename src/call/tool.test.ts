@@ -131,11 +131,11 @@ test('a call ends at its total at the latest', async () => {
 
 // case: SV44
 test('a tool whose output schema was dropped sends no structured content that is no object, and objects as they are', async () => {
-  const world = new PipelineRig().snapshots.current;
-  const [git, files] = world.listings;
+  const snapshot = new PipelineRig().snapshots.current;
+  const [git, files] = snapshot.listings;
   assert.ok(git && files);
   const odd = { ...git, tools: git.tools.map((tool) => ({ ...tool, dropStructured: true })) };
-  const rig = new PipelineRig({ world: { listings: [odd, files] } });
+  const rig = new PipelineRig({ snapshot: { listings: [odd, files] } });
   const answers = (json: string) => {
     rig.reply = () => ({ kind: 'result', json: Buffer.from(json) });
   };

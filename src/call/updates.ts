@@ -97,7 +97,7 @@ export function connectionOwnerOf(
     capabilityBits,
     logLevel: () => preferences.level(id),
     subscriptions: (server) => preferences.subscriptions(id).flatMap((one) => (one.server === server ? [one.uri] : [])),
-    isHeard: () => sessions.hasStream(id),
+    hasStream: () => sessions.hasStream(id),
     notify(server, method, params) {
       if (method === MESSAGE && !passesLevel(params, preferences.level(id))) return false;
       if (method !== UPDATED) return sessions.sendTo(id, notificationFrame(method, params));

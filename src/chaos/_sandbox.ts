@@ -54,7 +54,7 @@ export class Sandbox implements AsyncDisposable {
   readonly #supervisor: ChildProcess;
   readonly #asExit: () => void;
   readonly target: Target;
-  #said = '';
+  #output = '';
   #isClosed = false;
   /** Number of processes while the sandbox is idle. */
   #atRest = 0;
@@ -92,7 +92,7 @@ export class Sandbox implements AsyncDisposable {
     this.#supervisor.on('error', () => {});
     for (const stream of [this.#supervisor.stdout, this.#supervisor.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#said = (this.#said + text).slice(-LOG_CHARS);
+        this.#output = (this.#output + text).slice(-LOG_CHARS);
       });
     }
     this.#asExit = () => void this.#supervisor.kill('SIGTERM');
@@ -112,7 +112,10 @@ export class Sandbox implements AsyncDisposable {
     await this.#write(more);
     bodyOf(await this.#ask('/api/config/reload', 'POST'));
     if (tool !== undefined && !(await this.#until(() => this.#has(tool), TOOL_MS)))
-      throw new CliFailure(EXIT.error, `The fault server of ${tool} did not become ready:\n${this.#said.slice(-2000)}`);
+      throw new CliFailure(
+        EXIT.error,
+        `The fault server of ${tool} did not become ready:\n${this.#output.slice(-2000)}`,
+      );
   }
 
   /** Returns the pid of a server's process, which workers report from time to time. */
@@ -168,14 +171,14 @@ export class Sandbox implements AsyncDisposable {
       if (this.#supervisor.exitCode !== null)
         throw new CliFailure(
           this.#supervisor.exitCode === EXIT.badConfig ? EXIT.badConfig : EXIT.error,
-          `The sandbox did not start:\n${this.#said.slice(-4000)}`,
+          `The sandbox did not start:\n${this.#output.slice(-4000)}`,
         );
       return this.#has(this.target.echo);
     };
     if (!(await this.#until(isUp, START_MS)))
       throw new CliFailure(
         EXIT.error,
-        `The sandbox did not start within ${START_MS / 1000} s:\n${this.#said.slice(-4000)}`,
+        `The sandbox did not start within ${START_MS / 1000} s:\n${this.#output.slice(-4000)}`,
       );
     await this.#until(async () => (await this.#unready()) === 0, SERVERS_MS);
     this.#atRest = (await livingMarked(this.#markRoot)).length;

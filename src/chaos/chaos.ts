@@ -7,7 +7,7 @@
 import { readConfigText } from '../config/config-file.ts';
 import { findConfigFile } from '../config/load.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { paint, print, printJson, say } from '../operator/output.ts';
+import { paint, print, printJson, printMessage } from '../operator/output.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { copyOf } from './_config-copy.ts';
 import { type FaultServer, faultServer, wellServer } from './_fault-servers.ts';
@@ -88,7 +88,7 @@ async function readConfig(
 /** Shows progress at a terminal only. */
 function progressTo(to: NodeJS.WriteStream): (what: string) => void {
   return (what) => {
-    if (to.isTTY) say(paint(`… ${what}`, '2', to));
+    if (to.isTTY) printMessage(paint(`… ${what}`, '2', to));
   };
 }
 

@@ -6,7 +6,7 @@
 import { configJsonSchema } from '../config/json-schema.ts';
 import { explain, formatProblems, type Loaded, loadConfig } from '../config/load.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { print, printJson, say, table } from '../operator/output.ts';
+import { print, printJson, printMessage, table } from '../operator/output.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 
 const READ_MS = 5000;
@@ -32,7 +32,7 @@ export async function validate(file: string | undefined, options: { json?: boole
   const loaded = await loadForCli(file);
   if (options.json) printJson({ file: loaded.file, valid: !hasErrors(loaded), problems: loaded.problems });
   else {
-    if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
+    if (loaded.problems.length > 0) printMessage(formatProblems(loaded.problems));
     if (loaded.config)
       print(
         `${loaded.config.file ?? 'no configuration file found'}: ${loaded.config.servers.length} servers, ${loaded.config.groups.length} groups, no errors`,
@@ -56,7 +56,7 @@ export async function explainConfig(
 ): Promise<void> {
   const loaded = await loadForCli(file);
   // A file that `start` would refuse must not look as if it were in force.
-  if (loaded.problems.length > 0) say(formatProblems(loaded.problems));
+  if (loaded.problems.length > 0) printMessage(formatProblems(loaded.problems));
   const rows = explain(loaded).filter((row) => options.all === true || row.source !== 'default');
   if (options.json) printJson({ settings: rows });
   else if (rows.length === 0) print('All settings have their defaults; --all shows them.');

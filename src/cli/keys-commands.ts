@@ -1,12 +1,12 @@
 /**
  * `mcphub keys create | list | rotate | revoke`, over control's private socket.
  */
-import type { KeyAnswer, KeyMade, KeyRevoked, KeysAnswer, KeyWish } from '../admin/contract.ts';
+import type { KeyAnswer, KeyMade, KeyRequest, KeyRevoked, KeysAnswer } from '../admin/contract.ts';
 import { demandConfirmation } from '../operator/confirmation.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askControl, bodyOf } from '../operator/hub-request.ts';
-import { print, printJson, say, table } from '../operator/output.ts';
+import { print, printJson, printMessage, table } from '../operator/output.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -25,7 +25,7 @@ export async function createKey(options: CreateOptions): Promise<void> {
   }
   if (options.role === 'owner' && options.group)
     throw new CliFailure(EXIT.usage, '--role owner cannot be combined with --group; use --role member');
-  const wish: KeyWish = {
+  const body: KeyRequest = {
     user: options.user,
     name: options.name,
     role: options.role,
@@ -33,7 +33,7 @@ export async function createKey(options: CreateOptions): Promise<void> {
     ...(options.expires === undefined ? {} : { expiresAtMs: expiryFrom(options.expires) }),
   };
   const made = bodyOf<KeyMade>(
-    await askControl(hub.address, { method: 'POST', path: '/api/keys', body: wish, timeoutMs: hub.timeoutMs }),
+    await askControl(hub.address, { method: 'POST', path: '/api/keys', body: body, timeoutMs: hub.timeoutMs }),
   );
   showMade(made, hub.json);
 }
@@ -52,7 +52,9 @@ function expiryFrom(days: string): number {
 function showMade(made: KeyMade, json: boolean): void {
   if (json) printJson(made);
   else {
-    say(`Key ${made.key.prefix}… of ${made.key.user} for ${made.key.name} (${made.key.role}). It is shown only once:`);
+    printMessage(
+      `Key ${made.key.prefix}… of ${made.key.user} for ${made.key.name} (${made.key.role}). It is shown only once:`,
+    );
     print(made.secret);
   }
   demandConfirmation(made);

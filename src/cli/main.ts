@@ -5,7 +5,7 @@
  * Guarantees: data on stdout, messages on stderr; exit codes of `exit.ts`; no stack trace for an expected failure.
  */
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { print, say } from '../operator/output.ts';
+import { print, printMessage } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
 import { lightenHttp } from '../process/light-http.ts';
 import { VERSION } from '../process/version.ts';
@@ -20,10 +20,10 @@ async function run([command = '', ...words]: readonly string[]): Promise<void> {
 
 function endsWith(fault: unknown): number {
   if (fault instanceof CliFailure) {
-    say(plain(fault.message));
+    printMessage(plain(fault.message));
     return fault.exitCode;
   }
-  say(fault instanceof Error ? (fault.stack ?? fault.message) : String(fault));
+  printMessage(fault instanceof Error ? (fault.stack ?? fault.message) : String(fault));
   return EXIT.error;
 }
 

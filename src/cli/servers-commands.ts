@@ -7,7 +7,7 @@ import { withoutStop } from '../model/sentence.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askControl, bodyOf } from '../operator/hub-request.ts';
-import { paint, print, printJson, say, table, withProgress } from '../operator/output.ts';
+import { paint, print, printJson, printMessage, table, withProgress } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
 import { ago } from '../runtime/ago.ts';
 
@@ -29,7 +29,7 @@ export async function listServers(options: HubOptions): Promise<void> {
     print(serverTable(answer.servers));
     for (const { name, slug, shadowed = [] } of answer.servers)
       if (shadowed.length > 0)
-        say(
+        printMessage(
           `${name}: resources that another server listed first, available under mcphub://${slug}/: ${shadowed.join(', ')}`,
         );
   }
@@ -65,7 +65,7 @@ export async function restartServer(name: string, options: HubOptions): Promise<
   const answer = bodyOf<RestartAnswer>(
     await askControl(hub.address, { method: 'POST', path, timeoutMs: hub.timeoutMs }),
   );
-  for (const failure of answer.failed) say(`worker ${failure.hub}: ${failure.message}`);
+  for (const failure of answer.failed) printMessage(`worker ${failure.hub}: ${failure.message}`);
   if (answer.restarting.length === 0) throw new CliFailure(EXIT.error, `No worker restarted ${name}.`);
   const state = await withProgress(`restarting ${name}`, () => untilSettled(name, hub));
   if (hub.json) printJson({ ...answer, state });
@@ -101,10 +101,10 @@ export async function serverLogs(name: string, options: HubOptions): Promise<voi
     printJson(answer);
     return;
   }
-  for (const failure of answer.failed) say(`worker ${failure.hub}: ${failure.message}`);
+  for (const failure of answer.failed) printMessage(`worker ${failure.hub}: ${failure.message}`);
   const many = answer.hubs.length > 1;
   for (const { hub, lines } of answer.hubs)
     for (const line of lines) print(plain(many ? `worker ${hub}: ${line}` : line));
   if (answer.hubs.every(({ lines }) => lines.length === 0))
-    say(`${name} has no stderr output and no recorded failures.`);
+    printMessage(`${name} has no stderr output and no recorded failures.`);
 }

@@ -9,7 +9,7 @@ import { findConfigFile } from '../config/config-file.ts';
 import { type LimitName, limitsFrom } from '../config/limits.ts';
 import { dataDirFrom, runDirFor } from '../config/paths.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
-import { say } from '../operator/output.ts';
+import { printMessage } from '../operator/output.ts';
 import { envLimits } from '../process/env-limits.ts';
 import { VERSION } from '../process/version.ts';
 import { createRuntime } from '../runtime/runtime.ts';
@@ -29,7 +29,7 @@ export async function start(options: StartOptions): Promise<void> {
   };
   const configFile = await findFile(options);
   if (configFile === undefined)
-    say(
+    printMessage(
       'No configuration file was found; the hub starts without servers. `mcphub start --help` lists the paths that are searched.',
     );
   const dataDir = dataDirFrom(env, env.HOME ?? '', options.dataDir);

@@ -10,7 +10,7 @@ import { demandConfirmation } from '../operator/confirmation.ts';
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askControl, askHub, bodyOf } from '../operator/hub-request.ts';
-import { print, printJson, say, table } from '../operator/output.ts';
+import { print, printJson, printMessage, table } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
 import { ago } from '../runtime/ago.ts';
 import { serverTable } from './servers-commands.ts';
@@ -73,7 +73,7 @@ export async function waits(options: HubOptions): Promise<void> {
       ? 'No process is waiting for anything.'
       : table(['PROCESS', 'WAITS FOR', 'OWNER', 'SINCE', 'ENDS IN'], rows),
   );
-  for (const { hub, message } of answer.silent) say(`worker ${hub} did not respond: ${message}`);
+  for (const { hub, message } of answer.silent) printMessage(`worker ${hub} did not respond: ${message}`);
 }
 
 async function askedEverywhere(hub: HubConnection): Promise<WaitsAnswer> {
@@ -82,7 +82,7 @@ async function askedEverywhere(hub: HubConnection): Promise<WaitsAnswer> {
   } catch (fault) {
     const hubs = await hubSlots(hub);
     if (hubs.length === 0) throw fault;
-    say('the control process does not respond; querying the workers directly');
+    printMessage('the control process does not respond; querying the workers directly');
     return hubsAlone(hub, hubs);
   }
 }

@@ -6,7 +6,7 @@
 import { CliFailure, EXIT } from '../operator/exit.ts';
 import { type HubConnection, type HubOptions, hubConnectionFrom } from '../operator/hub-options.ts';
 import { askHub, bodyOf } from '../operator/hub-request.ts';
-import { print, printJson, say, table, withProgress } from '../operator/output.ts';
+import { print, printJson, printMessage, table, withProgress } from '../operator/output.ts';
 import { plain } from '../operator/printable.ts';
 
 interface RpcBody {
@@ -44,7 +44,7 @@ export async function listTools(path: string | undefined, options: HubOptions): 
       rows.map((tool) => [plain(tool.name), plain((tool.description ?? '').split('\n')[0]?.slice(0, 100) ?? '')]),
     ),
   );
-  say(`${rows.length} tools`);
+  printMessage(`${rows.length} tools`);
 }
 
 interface CallOptions extends HubOptions {

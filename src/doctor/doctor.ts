@@ -116,11 +116,11 @@ function processTable(processes: readonly SeenProcess[]): string {
 }
 
 function portLine({ port, queue, health }: Seen['ports'][number]): string {
-  const said =
+  const answer =
     'why' in health
       ? `no response (${health.why})`
       : `${health.status} in ${health.ms} ms: ${health.text.slice(0, 80)}`;
-  return `port ${port}: GET /health ${said}; ${queue} connections wait to be accepted`;
+  return `port ${port}: GET /health ${answer}; ${queue} connections wait to be accepted`;
 }
 
 /** Events that indicate a problem. */

@@ -33,7 +33,7 @@ const ANSWER_CHARS = 4_000_000;
 const TICKS_A_SECOND = 100;
 
 export interface SeenProcess {
-  /** `guard`, `control`, `hub-1` … or the command of an unknown process. */
+  /** `guard` (the supervisor), `control`, `hub-1` … or the command of an unknown process. */
   readonly role: string;
   readonly pid: number;
   readonly state: string;
@@ -82,6 +82,7 @@ export interface HubReport {
 
 export interface Seen {
   readonly dataDir: string;
+  /** The supervisor; the output of `--json` keeps this name. */
   readonly guard: number | undefined;
   /** The system's error code when the data directory cannot be read. */
   readonly dataDirFault: string | undefined;
@@ -106,38 +107,38 @@ export interface Seen {
  * directory. `port` is the port on which a hub would listen.
  */
 export async function inspect(dataDirGiven: string, pid: number | undefined, port: number): Promise<Seen> {
-  const guard = pid === undefined ? holderOf(dataDirGiven) : supervisorOf(pid);
-  const children = guard === undefined ? [] : childrenOf(guard);
+  const supervisor = pid === undefined ? holderOf(dataDirGiven) : supervisorOf(pid);
+  const children = supervisor === undefined ? [] : childrenOf(supervisor);
   const parts = children.filter((child) => environOf(child)[PROCESS_ENV.role] !== undefined);
   const dataDir =
     parts.map((part) => environOf(part)[PROCESS_ENV.dataDir]).find((dir) => dir !== undefined) ?? dataDirGiven;
   const runDir = runDirFor(dataDir);
-  const alone = guard === undefined && pid !== undefined ? [pid] : [];
-  const pids = [...(guard === undefined ? [] : [guard]), ...parts, ...alone];
+  const alone = supervisor === undefined && pid !== undefined ? [pid] : [];
+  const pids = [...(supervisor === undefined ? [] : [supervisor]), ...parts, ...alone];
   const before = new Map(pids.map((one) => [one, readProcessStat(one)?.cpuMs ?? 0]));
   const sinceMs = performance.now();
   const asked = Promise.all(parts.map(async (part) => [part, await answerOf(socketOf(part, runDir))] as const));
   const [answers, hubs, ports, free] = await Promise.all([
     asked,
     Promise.all(slotsIn(runDir, parts).map((slot) => wordsOf(runDir, slot))),
-    Promise.all((guard === undefined ? [] : listenersOf(guard)).map(seenPort)),
+    Promise.all((supervisor === undefined ? [] : listenersOf(supervisor)).map(seenPort)),
     statfs(dataDir).catch(() => undefined),
     restFor(SAMPLE_MS),
   ]);
   const overMs = performance.now() - sinceMs;
   const answered = new Map(answers);
   const processes = pids.flatMap((one) => {
-    const seen = seenProcess(one, guard, { cpuMs: before.get(one) ?? 0, overMs, answer: answered.get(one) });
+    const seen = seenProcess(one, supervisor, { cpuMs: before.get(one) ?? 0, overMs, answer: answered.get(one) });
     return seen ? [seen] : [];
   });
-  const taken = guard === undefined ? holderOfPort(port) : undefined;
+  const taken = supervisor === undefined ? holderOfPort(port) : undefined;
   const fault = await access(dataDir, constants.R_OK | constants.X_OK).then(
     () => undefined,
     ({ code }: NodeJS.ErrnoException) => code,
   );
   return {
     dataDir,
-    guard,
+    guard: supervisor,
     dataDirFault: fault,
     portTakenBy: taken && { port, ...taken },
     processes,
@@ -151,7 +152,7 @@ export async function inspect(dataDirGiven: string, pid: number | undefined, por
 
 function seenProcess(
   pid: number,
-  guard: number | undefined,
+  supervisor: number | undefined,
   { cpuMs, overMs, answer }: { cpuMs: number; overMs: number; answer: SeenProcess['answer'] },
 ): SeenProcess | undefined {
   const facts = readProcessStat(pid);
@@ -160,7 +161,7 @@ function seenProcess(
   const limits = textOf(`/proc/${pid}/limits`);
   const upMs = Number(textOf('/proc/uptime').split(' ')[0]) * 1000;
   return {
-    role: pid === guard ? 'guard' : (roleOf(pid) ?? textOf(`/proc/${pid}/comm`).trim()),
+    role: pid === supervisor ? 'guard' : (roleOf(pid) ?? textOf(`/proc/${pid}/comm`).trim()),
     pid,
     state: facts.state,
     sleepsIn: readKernelFunction(pid).replace(/^0$/, ''),
@@ -170,7 +171,7 @@ function seenProcess(
     descriptors: namesIn(`/proc/${pid}/fd`)?.length,
     descriptorLimit: Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]) || undefined,
     ageMs: Math.max(0, upMs - (Number(facts.startTicks) * 1000) / TICKS_A_SECOND),
-    answer: pid === guard ? undefined : answer,
+    answer: pid === supervisor ? undefined : answer,
   };
 }
 

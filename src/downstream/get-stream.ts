@@ -100,7 +100,7 @@ export function createGetStream(
   }
 
   /** Answers with an error instead of a stream that stays silent. */
-  function tellLost(opening: Opening, idRaw: Buffer | undefined): void {
+  function reportLost(opening: Opening, idRaw: Buffer | undefined): void {
     if (!idRaw) return stand(opening);
     const stream = openSse(opening, () => {});
     if (isRefusal(stream)) return;
@@ -127,7 +127,7 @@ export function createGetStream(
     if (lastEventId === undefined) return standAtHome();
     const resumed = resumableStreams.resume(session.random, lastEventId);
     if (resumed.kind === 'none') return standAtHome();
-    if (resumed.kind === 'lost') return tellLost(opening, resumed.idRaw);
+    if (resumed.kind === 'lost') return reportLost(opening, resumed.idRaw);
     if (resumed.kind === 'finished')
       return writeRefusal(
         response,
@@ -142,7 +142,7 @@ export function createGetStream(
       owner: session.owner,
       access: caller,
       body: undefined,
-      away: () => tellLost(opening, resumed.idRaw),
+      away: () => reportLost(opening, resumed.idRaw),
     });
   };
 }

@@ -30,11 +30,11 @@ export function watchHalfClosed({ runtime, limits, openOf }: HalfClosedParts): (
     function probe(step: number): void {
       const response = openOf(socket);
       if (response === undefined || socket.destroyed) return;
-      if (canTell(response)) write(response);
+      if (canAnswer(response)) write(response);
       else if (step > 0) return void socket.destroy();
       // On loopback the reset has arrived when the first write returns: many calls of exited clients are cancelled
       // together.
-      if (step === 0 && canTell(response)) write(response);
+      if (step === 0 && canAnswer(response)) write(response);
       const part = PROBES[step + 1];
       if (part === undefined) return;
       runtime.wheel.add(
@@ -50,7 +50,7 @@ export function watchHalfClosed({ runtime, limits, openOf }: HalfClosedParts): (
  * Returns false for a client of HTTP/1.0 whose response has not begun: it knows no interim responses (RFC 9110, section
  * 15.2).
  */
-function canTell({ req, headersSent }: ServerResponse): boolean {
+function canAnswer({ req, headersSent }: ServerResponse): boolean {
   return headersSent || req.httpVersion !== '1.0';
 }
 

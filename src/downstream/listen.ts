@@ -54,8 +54,8 @@ export function openListen(
   runtime.bus.publish({ type: 'stream-opened', session: shortId });
   stream.send(notificationFrame(ACKNOWLEDGED, subscriptionParams(idRaw, { notifications: honoured })));
   const result = completeResult('subscriptions/listen', subscriptionParams(idRaw));
-  stream.sayAtEnd(resultFrame(idRaw, result));
-  stream.sayWhenRevoked((why) => refusalFrame(idRaw, why));
+  stream.sendAtEnd(resultFrame(idRaw, result));
+  stream.sendWhenRevoked((why) => refusalFrame(idRaw, why));
   if (Object.keys(honoured).length === 0) return stream.close('nothing-to-hear');
   sessions.attach(session, {
     send(message) {

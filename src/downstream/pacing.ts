@@ -22,7 +22,7 @@ export interface PacingParts {
 }
 
 /** Waiting requests of one owner; those before `at` have been started. */
-interface Lane {
+interface OwnerQueue {
   readonly owner: string;
   readonly starts: Arrived[]; // bounded by: #waiting
   at: number;
@@ -59,7 +59,7 @@ export class Pacing {
   readonly #keys: PacingParts['keys'];
   readonly #waiting: CappedCount;
   /** In the order of turns. */
-  readonly #sessionConnections = new Map<string, Lane>(); // bounded by: #waiting
+  readonly #queues = new Map<string, OwnerQueue>(); // bounded by: #waiting
   #reads: ReadPacing | undefined;
   #turn = 0;
   /** The last turn in which connections were held. */
@@ -175,9 +175,9 @@ export class Pacing {
   #enqueue(arrived: Arrived, owner: string): void {
     if (!this.#waiting.take())
       return writeRefusal(arrived.response, new Refusal('overloaded'), undefined, arrived.request);
-    const sessionConnection = this.#sessionConnections.get(owner);
+    const sessionConnection = this.#queues.get(owner);
     if (sessionConnection) sessionConnection.starts.push(arrived);
-    else this.#sessionConnections.set(owner, { owner, starts: [arrived], at: 0 });
+    else this.#queues.set(owner, { owner, starts: [arrived], at: 0 });
   }
 
   /** Runs after the input of a turn, once for each request that may be started then. */
@@ -212,16 +212,15 @@ export class Pacing {
 
   /** Takes the next request of the owner whose turn it is. */
   #dequeue(): Arrived | undefined {
-    for (const [owner, sessionConnection] of this.#sessionConnections) {
+    for (const [owner, sessionConnection] of this.#queues) {
       const arrived = sessionConnection.starts[sessionConnection.at];
       sessionConnection.at += 1;
       if (sessionConnection.at === COMPACT_AT) {
         sessionConnection.starts.splice(0, sessionConnection.at);
         sessionConnection.at = 0;
       }
-      this.#sessionConnections.delete(owner);
-      if (sessionConnection.at < sessionConnection.starts.length)
-        this.#sessionConnections.set(owner, sessionConnection);
+      this.#queues.delete(owner);
+      if (sessionConnection.at < sessionConnection.starts.length) this.#queues.set(owner, sessionConnection);
       this.#waiting.give();
       if (arrived && !arrived.request.socket.destroyed) return arrived;
     }

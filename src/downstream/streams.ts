@@ -109,12 +109,12 @@ export class SseStream {
   }
 
   /** Sets the message that is sent when the hub ends the stream, and only then. */
-  sayAtEnd(message: Buffer): void {
+  sendAtEnd(message: Buffer): void {
     this.#lastWord = message;
   }
 
   /** Sets the message that is sent instead when the caller's key is revoked, expires or is narrowed. */
-  sayWhenRevoked(message: (why: Refusal) => Buffer): void {
+  sendWhenRevoked(message: (why: Refusal) => Buffer): void {
     this.#lastError = message;
   }
 

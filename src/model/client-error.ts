@@ -130,6 +130,6 @@ export function publicSentence(code: ErrorCode, detail: ErrorDetail): string {
     retryAfterMs !== undefined && `retry in ${Math.ceil(retryAfterMs / 1000)} s`,
     reference !== undefined && `reference ${reference}`,
   ].filter((part) => part !== false);
-  const said = errorRow(code).message.replace(/\.$/, '');
-  return `${server === undefined ? '' : `${server}: `}${said}${about.length === 0 ? '' : ` (${about.join(', ')})`}.`;
+  const summary = errorRow(code).message.replace(/\.$/, '');
+  return `${server === undefined ? '' : `${server}: `}${summary}${about.length === 0 ? '' : ` (${about.join(', ')})`}.`;
 }

@@ -110,7 +110,7 @@ export function socketName(role: 'hub' | 'control', slot: number): string {
  * Names under which a process listens until it takes over the names above: at once, or for a replacement when it is
  * ready.
  */
-export function bootSocketNames(pid: number): readonly [front: string, door: string] {
+export function bootSocketNames(pid: number): readonly [front: string, socket: string] {
   return [`f-${pid}.sock`, `d-${pid}.sock`];
 }
 

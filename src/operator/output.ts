@@ -10,7 +10,7 @@ export function print(text: string): void {
   process.stdout.write(`${printable(text)}\n`);
 }
 
-export function say(text: string): void {
+export function printMessage(text: string): void {
   process.stderr.write(`${printable(text)}\n`);
 }
 

@@ -21,7 +21,7 @@ export function createCatalogBuild(parts: {
   readonly runtime: Runtime;
   readonly own: OwnLists;
   readonly catalog: Catalog;
-  readonly built: (world: Snapshot) => void;
+  readonly built: (snapshot: Snapshot) => void;
 }): CatalogBuild {
   const { runtime, own, catalog, built } = parts;
   /** Number of changes so far, and of those that the catalog contains. */
@@ -31,10 +31,10 @@ export function createCatalogBuild(parts: {
 
   function now(): void {
     asked += 1;
-    const world = own.world();
-    catalog.rebuild(world);
+    const snapshot = own.snapshot();
+    catalog.rebuild(snapshot);
     has = asked;
-    built(world);
+    built(snapshot);
   }
 
   async function work(): Promise<void> {
@@ -42,13 +42,13 @@ export function createCatalogBuild(parts: {
       while (has < asked) {
         const [wanted, before] = [asked, has];
         const isOver = (): boolean => has !== before;
-        const world = await inTurns(own.worldSteps(), runtime, { owner: 'catalog', isOver });
-        if (!world) continue;
-        const swap = await inTurns(catalog.rebuildSteps(world), runtime, { owner: 'catalog', isOver });
+        const snapshot = await inTurns(own.snapshotSteps(), runtime, { owner: 'catalog', isOver });
+        if (!snapshot) continue;
+        const swap = await inTurns(catalog.rebuildSteps(snapshot), runtime, { owner: 'catalog', isOver });
         if (!swap) continue;
         swap();
         has = wanted;
-        built(world);
+        built(snapshot);
       }
     } finally {
       running = undefined;

@@ -14,9 +14,10 @@ export class OwnLists {
   #changes = 0;
   #names: Snapshot['names'] = []; // bounded by: those of the snapshot, and of #lists
   /**
-   * The last result of `world` and the snapshot it was built for, because naming thousands of tools takes milliseconds.
+   * The last result of `snapshot` and the snapshot it was built for, because naming thousands of tools takes
+   * milliseconds.
    */
-  #built: { readonly of: Snapshot; readonly world: Snapshot } | undefined;
+  #built: { readonly of: Snapshot; readonly snapshot: Snapshot } | undefined;
 
   constructor(snapshots: SnapshotHolder) {
     this.#snapshots = snapshots;
@@ -48,20 +49,20 @@ export class OwnLists {
   }
 
   /** Returns the combined snapshot; the same object until something changes. */
-  world(): Snapshot {
-    return atOnce(this.worldSteps());
+  snapshot(): Snapshot {
+    return atOnce(this.snapshotSteps());
   }
 
-  /** Works like `world` in steps of about a millisecond. */
-  *worldSteps(): Generator<void, Snapshot> {
+  /** Works like `snapshot` in steps of about a millisecond. */
+  *snapshotSteps(): Generator<void, Snapshot> {
     for (;;) {
       const { current } = this.#snapshots;
-      if (this.#built?.of === current) return this.#built.world;
+      if (this.#built?.of === current) return this.#built.snapshot;
       const changes = this.#changes;
-      const world = this.#renewed(current) ?? (yield* this.#steps(current));
+      const snapshot = this.#renewed(current) ?? (yield* this.#steps(current));
       if (changes !== this.#changes || current !== this.#snapshots.current) continue;
-      this.#built = { of: current, world };
-      this.#names = world.names;
+      this.#built = { of: current, snapshot };
+      this.#names = snapshot.names;
     }
   }
 
@@ -71,13 +72,13 @@ export class OwnLists {
    */
   #renewed(current: Snapshot): Snapshot | undefined {
     if (!this.#built) return undefined;
-    const { of, world } = this.#built;
+    const { of, snapshot } = this.#built;
     const isSame =
       of.listings === current.listings &&
       of.names === current.names &&
       of.servers.length === current.servers.length &&
       of.servers.every(({ slug }, at) => slug === current.servers[at]?.slug);
-    return isSame ? { ...current, listings: world.listings, names: world.names } : undefined;
+    return isSame ? { ...current, listings: snapshot.listings, names: snapshot.names } : undefined;
   }
 
   *#steps(current: Snapshot): Generator<void, Snapshot> {

@@ -28,6 +28,6 @@ export interface WorkerPartsOptions {
   /** Passes a new listing of a server to control. */
   readonly listed: (listing: Listing) => void;
   /** The catalog was built from this snapshot, which contains this worker's newest lists; saves it to the file. */
-  readonly built: (world: Snapshot) => void;
+  readonly built: (snapshot: Snapshot) => void;
   readonly lastFacts: () => string;
 }

@@ -126,7 +126,7 @@ export class Members implements MemberVisitor {
   }
 
   /** Returns true when the member is present and not null. */
-  #says(which: number): boolean {
+  #accepts(which: number): boolean {
     const at = this.#at(which);
     return at >= 0 && this.#bytes[at] !== NULL;
   }
@@ -136,9 +136,9 @@ export class Members implements MemberVisitor {
     const bytes = this.#bytes;
     if (this.#end(JSONRPC) - this.#at(JSONRPC) !== 5 || !spells(bytes, this.#at(JSONRPC), '"2.0"'))
       return new Refusal('invalid-request', 'The member jsonrpc must be "2.0".');
-    const hasMethod = this.#says(METHOD);
+    const hasMethod = this.#accepts(METHOD);
     // A null error counts as absent beside a result, and a null result beside an error.
-    const isError = !hasMethod && (this.#says(ERROR) || (this.#at(ERROR) >= 0 && this.#at(RESULT) < 0));
+    const isError = !hasMethod && (this.#accepts(ERROR) || (this.#at(ERROR) >= 0 && this.#at(RESULT) < 0));
     const isNamedNotification = hasMethod && this.#isNotification();
     const idFault = this.#idFault(isError || isNamedNotification);
     if (idFault) return new Refusal('invalid-request', idFault);
@@ -167,14 +167,14 @@ export class Members implements MemberVisitor {
    * notifications.
    */
   #kindOfCall(isNamedNotification: boolean): Outcome<MessageKind> {
-    if (this.#says(RESULT) || this.#says(ERROR))
+    if (this.#accepts(RESULT) || this.#accepts(ERROR))
       return new Refusal('invalid-request', 'A request has no result and no error.');
-    return this.#at(ID) < 0 || (isNamedNotification && !this.#says(ID)) ? 'notification' : 'request';
+    return this.#at(ID) < 0 || (isNamedNotification && !this.#accepts(ID)) ? 'notification' : 'request';
   }
 
   /** Decides whether a reply is valid. An error needs no id, because its sender may not have been able to read one. */
   #kindOfReply(isError: boolean): Outcome<MessageKind> {
-    const hasBoth = isError && this.#says(RESULT);
+    const hasBoth = isError && this.#accepts(RESULT);
     const hasResult = !isError && this.#at(RESULT) >= 0 && this.#at(ID) >= 0;
     if (hasBoth || (!isError && !hasResult))
       return new Refusal('invalid-request', 'The message has neither a method nor an id with one of result and error.');

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { isRefusal } from '../model/outcome.ts';
 import { refuseParamHeaders } from './era-2026/param-headers.ts';
 import { readRequestMeta, refuseVersionHeader } from './era-2026/request-meta.ts';
-import { everyMemberSays, listMembers, onlyMember } from './header-list.ts';
+import { everyMemberMatches, listMembers, onlyMember } from './header-list.ts';
 import { clientScan, scanEnvelope } from './scan.ts';
 
 const LIMITS = { depth: 64, idBytes: 256, uriBytes: 8192, nameBytes: 1024, cursorBytes: 4096 } as never;
@@ -43,7 +43,7 @@ test('counts equal members once and returns no value for different ones', () => 
 });
 
 test('accepts a repeated Mcp-Name, also of a name with commas, plain or in Base64', () => {
-  const says = (name: string) => (text: string) => text === name;
+  const accepts = (name: string) => (text: string) => text === name;
   const same: readonly [string, string][] = [
     ['echo', 'echo'],
     ['echo, echo', 'echo'],
@@ -53,7 +53,7 @@ test('accepts a repeated Mcp-Name, also of a name with commas, plain or in Base6
     ['=?base64?ZWNobw==?=, echo', 'echo'],
     ['=?base64?YSxi?=, =?base64?YSxi?=', 'a,b'],
   ];
-  for (const [header, name] of same) assert.ok(everyMemberSays(header, name, says(name)), header);
+  for (const [header, name] of same) assert.ok(everyMemberMatches(header, name, accepts(name)), header);
   const other: readonly [string, string][] = [
     ['echo, other', 'echo'],
     ['a,b, a', 'a,b'],
@@ -62,7 +62,7 @@ test('accepts a repeated Mcp-Name, also of a name with commas, plain or in Base6
     [',', 'a'],
     ['a,ba,b', 'a,b'],
   ];
-  for (const [header, name] of other) assert.ok(!everyMemberSays(header, name, says(name)), header);
+  for (const [header, name] of other) assert.ok(!everyMemberMatches(header, name, accepts(name)), header);
 });
 
 // case: CL1

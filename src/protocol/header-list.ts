@@ -46,21 +46,21 @@ export function onlyMember(value: string): string | undefined {
 }
 
 /**
- * Returns true when an `Mcp-*` header, or each of its members, equals the value in the body. `says` tests decoded text;
- * `plain` is the text in the body, which may contain commas itself.
+ * Returns true when an `Mcp-*` header, or each of its members, equals the value in the body. `accepts` tests decoded
+ * text; `plain` is the text in the body, which may contain commas itself.
  */
-export function everyMemberSays(value: string, plain: string, says: (text: string) => boolean): boolean {
+export function everyMemberMatches(value: string, plain: string, accepts: (text: string) => boolean): boolean {
   const whole = value.trim();
-  if (isSaid(whole, says)) return true;
+  if (isAccepted(whole, accepts)) return true;
   if (!whole.includes(',')) return false;
   if (plain.includes(',') && repeats(whole, plain)) return true;
   const members = listMembers(whole);
-  return members.length > 0 && members.every((member) => isSaid(member, says));
+  return members.length > 0 && members.every((member) => isAccepted(member, accepts));
 }
 
-function isSaid(text: string, says: (text: string) => boolean): boolean {
+function isAccepted(text: string, accepts: (text: string) => boolean): boolean {
   const decoded = decodeHeader(text);
-  return decoded !== undefined && says(decoded);
+  return decoded !== undefined && accepts(decoded);
 }
 
 /** Returns true when `list` consists of `text`, once or repeated. */

@@ -31,8 +31,8 @@ export function validError(text: Buffer): Buffer {
   const number = typeof given === 'string' && DIGITS.test(given) ? Number(given) : given;
   const isInteger = Number.isSafeInteger(number);
   const isNamed = !isInteger && given !== undefined && given !== null;
-  const said = `${isNamed ? `${shown(given)}: ` : ''}${shown(valueAt(text, message))}`;
-  const error = jsonBytes({ code: isInteger ? number : INTERNAL_ERROR, message: said });
+  const errorText = `${isNamed ? `${shown(given)}: ` : ''}${shown(valueAt(text, message))}`;
+  const error = jsonBytes({ code: isInteger ? number : INTERNAL_ERROR, message: errorText });
   if (data.at < 0) return error;
   return Buffer.concat([error.subarray(0, -1), DATA, withoutLoneSurrogates(text.subarray(data.at, data.end)), TAIL]);
 }

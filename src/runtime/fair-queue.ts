@@ -3,7 +3,7 @@
  * Guarantees: an owner's items stay in order; when the queue is full, the owner with most items loses its newest.
  */
 
-interface Lane<T> {
+interface OwnerQueue<T> {
   readonly owner: string;
   readonly items: T[]; // bounded by: `most` of push
 }
@@ -11,7 +11,7 @@ interface Lane<T> {
 export class FairQueue<T> {
   readonly #ownerOf: (item: T) => string;
   /** In order of their turns; no list is empty. */
-  readonly #sessionConnections = new Map<string, Lane<T>>(); // bounded by: `most` of push
+  readonly #queues = new Map<string, OwnerQueue<T>>(); // bounded by: `most` of push
   #size = 0;
 
   constructor(ownerOf: (item: T) => string) {
@@ -28,37 +28,37 @@ export class FairQueue<T> {
   push(item: T, most: number): T | undefined {
     const owner = this.#ownerOf(item);
     if (this.#size < most) {
-      this.#lane(owner).items.push(item);
+      this.#queue(owner).items.push(item);
       this.#size += 1;
       return undefined;
     }
-    const own = this.#sessionConnections.get(owner)?.items.length ?? 0;
-    let longest: Lane<T> | undefined;
-    for (const lane of this.#sessionConnections.values())
-      if (lane.items.length > (longest?.items.length ?? own + 1)) longest = lane;
+    const own = this.#queues.get(owner)?.items.length ?? 0;
+    let longest: OwnerQueue<T> | undefined;
+    for (const queue of this.#queues.values())
+      if (queue.items.length > (longest?.items.length ?? own + 1)) longest = queue;
     const newest = longest?.items.pop();
     if (newest === undefined) return item;
-    this.#lane(owner).items.push(item);
+    this.#queue(owner).items.push(item);
     return newest;
   }
 
   /** Puts an item back in front of all others. */
   putBack(item: T): void {
-    const own = this.#lane(this.#ownerOf(item));
+    const own = this.#queue(this.#ownerOf(item));
     own.items.unshift(item);
     this.#size += 1;
-    const others = [...this.#sessionConnections.values()].filter((lane) => lane !== own);
-    this.#sessionConnections.clear();
-    for (const lane of [own, ...others]) this.#sessionConnections.set(lane.owner, lane);
+    const others = [...this.#queues.values()].filter((queue) => queue !== own);
+    this.#queues.clear();
+    for (const queue of [own, ...others]) this.#queues.set(queue.owner, queue);
   }
 
   /** Takes the next item of the owner whose turn it is. */
   shift(): T | undefined {
-    const [lane] = this.#sessionConnections.values();
-    if (!lane) return undefined;
-    const item = lane.items.shift();
-    this.#sessionConnections.delete(lane.owner);
-    if (lane.items.length > 0) this.#sessionConnections.set(lane.owner, lane);
+    const [queue] = this.#queues.values();
+    if (!queue) return undefined;
+    const item = queue.items.shift();
+    this.#queues.delete(queue.owner);
+    if (queue.items.length > 0) this.#queues.set(queue.owner, queue);
     this.#size -= 1;
     return item;
   }
@@ -66,21 +66,21 @@ export class FairQueue<T> {
   /** Removes and returns, for each owner, the items before the first one that does not match. */
   takeWhile(matches: (item: T) => boolean): T[] {
     const taken: T[] = []; // bounded by: `most` of push
-    for (const [owner, { items }] of this.#sessionConnections) {
+    for (const [owner, { items }] of this.#queues) {
       const end = items.findIndex((item) => !matches(item));
       taken.push(...items.splice(0, end < 0 ? items.length : end));
-      if (items.length === 0) this.#sessionConnections.delete(owner);
+      if (items.length === 0) this.#queues.delete(owner);
     }
     this.#size -= taken.length;
     return taken;
   }
 
-  #lane(owner: string): Lane<T> {
-    let lane = this.#sessionConnections.get(owner);
-    if (!lane) {
-      lane = { owner, items: [] };
-      this.#sessionConnections.set(owner, lane);
+  #queue(owner: string): OwnerQueue<T> {
+    let queue = this.#queues.get(owner);
+    if (!queue) {
+      queue = { owner, items: [] };
+      this.#queues.set(owner, queue);
     }
-    return lane;
+    return queue;
   }
 }

@@ -15,7 +15,7 @@ function registry() {
     () => now,
   );
   const open = (kind: OpenKind, family: string, ended: string[] = []) => {
-    const item = openWork.add(kind, accessOf(family, { world: now }));
+    const item = openWork.add(kind, accessOf(family, { snapshot: now }));
     assert.ok(!isRefusal(item));
     item.onEnd(({ code }) => ended.push(`${kind} ${code}`));
     return item;
@@ -44,7 +44,7 @@ test('ends calls at once, streams after them, and nothing of other keys', () => 
 test('refuses what is opened under an outdated snapshot by a key that is gone', () => {
   const { openWork, revoked } = registry();
   revoked.add('alice');
-  const late = openWork.add('call', accessOf('alice', { world: snapshotOf(1) }));
+  const late = openWork.add('call', accessOf('alice', { snapshot: snapshotOf(1) }));
   assert.ok(isRefusal(late));
   assert.equal(late.code, 'key-revoked');
   assert.equal(openWork.size, 0);

@@ -23,7 +23,7 @@ export type OpenKind = (typeof ENDS_FIRST)[number] | (typeof ENDS_SECOND)[number
 export interface Access {
   readonly principal: Principal;
   readonly viewName: ViewName;
-  readonly world: Snapshot;
+  readonly snapshot: Snapshot;
 }
 
 /** The server that an item uses; `tool` is the native name of the tool that is called. */
@@ -141,7 +141,7 @@ export class OpenWork {
     const item = new OpenItem(this, kind, access);
     item.slot = this.#slots.add(item);
     if (item.slot < 0) return new Refusal('overloaded');
-    const refusal = this.#refusal(item, access.world);
+    const refusal = this.#refusal(item, access.snapshot);
     if (refusal) item.close();
     return refusal ?? item;
   }
@@ -151,13 +151,13 @@ export class OpenWork {
    * registered.
    */
   refusalFor(access: Access): Refusal | undefined {
-    return this.#refusal({ ...access, use: undefined }, access.world);
+    return this.#refusal({ ...access, use: undefined }, access.snapshot);
   }
 
   #refusal(item: Parameters<AccessCheck>[0], since: Snapshot): Refusal | undefined {
     if (!this.#check || !this.#current || since === this.#current()) return undefined;
-    const verdict = this.#check(item, since);
-    return isRefusal(verdict) ? verdict : undefined;
+    const result = this.#check(item, since);
+    return isRefusal(result) ? result : undefined;
   }
 
   /** Ends one item; a listener that throws harms no other. */
@@ -178,8 +178,8 @@ export class OpenWork {
     const lost: { readonly item: OpenItem; readonly why: Refusal }[] = []; // bounded by: the registry
     if (check)
       for (const item of this.#slots.values()) {
-        const verdict = check(item, since);
-        if (isRefusal(verdict)) lost.push({ item, why: verdict });
+        const result = check(item, since);
+        if (isRefusal(result)) lost.push({ item, why: result });
       }
     if (lost.length === 0) return done(0);
     const end = (kinds: readonly OpenKind[]): void => {

@@ -48,7 +48,7 @@ export function createLog(options: LogOptions): Log {
   const repeats = new Repeats<HubEvent>(runtime.clock, runtime.ceilings);
   const fast = callLine(runtime.clock, { service: 'mcphub', ...base });
 
-  function say(fact: HubEvent, line: RequestPipeline, leftOut: number): void {
+  function writeLine(fact: HubEvent, line: RequestPipeline, leftOut: number): void {
     const fields = leftOut > 0 ? { ...line.fields, left_out: leftOut } : line.fields;
     const { level, msg } = line;
     if (person)
@@ -69,7 +69,7 @@ export function createLog(options: LogOptions): Log {
       if (RANK[level] < least) return;
       if (RANK[level] >= RANK.warn && fact.type !== 'call-answered' && !repeats.allows(sameness(fact), fact)) return;
       const line = lineOf(fact);
-      say(fact, line, 0);
+      writeLine(fact, line, 0);
     },
     render(fact) {
       const { level, msg, fields } = lineOf(fact);
@@ -78,7 +78,7 @@ export function createLog(options: LogOptions): Log {
       return jsonLine(options, { level, msg, fields: { event: fact.type, ...fields } });
     },
     sweep() {
-      repeats.sweep((last, count) => say(last, lineOf(last), count));
+      repeats.sweep((last, count) => writeLine(last, lineOf(last), count));
     },
   };
 }

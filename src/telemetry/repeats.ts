@@ -10,7 +10,7 @@ const WINDOW_MS = 1000;
 const MAX_KINDS = 256;
 
 interface Kind<T> {
-  saidMs: number;
+  loggedMs: number;
   leftOut: number;
   last: T;
 }
@@ -29,16 +29,16 @@ export class Repeats<T> {
     const nowMs = this.#clock.nowMs();
     const kind = this.#kinds.get(sameness);
     if (kind === undefined) {
-      this.#kinds.set(sameness, { saidMs: nowMs, leftOut: 0, last: what });
+      this.#kinds.set(sameness, { loggedMs: nowMs, leftOut: 0, last: what });
       return true;
     }
     kind.last = what;
     // `sweep` reports what was suppressed, so that only one place counts.
-    if (nowMs - kind.saidMs < WINDOW_MS || kind.leftOut > 0) {
+    if (nowMs - kind.loggedMs < WINDOW_MS || kind.leftOut > 0) {
       kind.leftOut += 1;
       return false;
     }
-    kind.saidMs = nowMs;
+    kind.loggedMs = nowMs;
     return true;
   }
 
@@ -46,16 +46,16 @@ export class Repeats<T> {
    * Runs once a second: reports the latest line of each kind with the number suppressed (including itself), and drops
    * kinds that are quiet.
    */
-  sweep(tell: (last: T, count: number) => void): void {
+  sweep(report: (last: T, count: number) => void): void {
     const nowMs = this.#clock.nowMs();
     for (const [sameness, kind] of this.#kinds.entries()) {
-      if (nowMs - kind.saidMs < WINDOW_MS) continue;
+      if (nowMs - kind.loggedMs < WINDOW_MS) continue;
       if (kind.leftOut === 0) this.#kinds.delete(sameness);
       else {
         const count = kind.leftOut;
         kind.leftOut = 0;
-        kind.saidMs = nowMs;
-        tell(kind.last, count);
+        kind.loggedMs = nowMs;
+        report(kind.last, count);
       }
     }
   }

@@ -70,7 +70,7 @@ class QueuedSink implements Sink {
   #scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #retryMs = RETRY_MS;
   #dropped = 0;
-  #untold = 0;
+  #unreported = 0;
   #closed = false;
   readonly #atExit = (): void => this.#writeNow();
 
@@ -90,7 +90,7 @@ class QueuedSink implements Sink {
     if (this.#closed) return this.#drop(1);
     const bytes = Buffer.byteLength(line);
     if (this.#bytes + bytes > this.#maxBytes()) return this.#drop(1);
-    if (this.#untold > 0 && !this.#tellDropped(bytes)) return this.#drop(1);
+    if (this.#unreported > 0 && !this.#reportDropped(bytes)) return this.#drop(1);
     this.#push(line, bytes);
     return true;
   }
@@ -131,7 +131,7 @@ class QueuedSink implements Sink {
 
   #drop(lines: number): false {
     this.#dropped += lines;
-    this.#untold += lines;
+    this.#unreported += lines;
     return false;
   }
 
@@ -139,12 +139,12 @@ class QueuedSink implements Sink {
    * Inserts the notice where lines are missing. Returns false when there is no room yet for it and for a line of
    * `bytes`.
    */
-  #tellDropped(bytes: number): boolean {
-    const notice = this.#droppedLine(this.#untold);
+  #reportDropped(bytes: number): boolean {
+    const notice = this.#droppedLine(this.#unreported);
     const noticeBytes = Buffer.byteLength(notice);
     // Half of the queue must be free, so that each stall gives one notice, not one per gap.
     if (this.#bytes + bytes + noticeBytes > this.#maxBytes() / 2) return false;
-    this.#untold = 0;
+    this.#unreported = 0;
     this.#push(notice, noticeBytes);
     return true;
   }
@@ -205,7 +205,7 @@ class QueuedSink implements Sink {
     this.#bytes -= taken;
     if (this.#chunk && taken < this.#chunk.length) this.#chunk = this.#chunk.subarray(taken);
     else this.#unload();
-    if (this.#bytes === 0 && this.#untold > 0) this.#tellDropped(0);
+    if (this.#bytes === 0 && this.#unreported > 0) this.#reportDropped(0);
     // An asynchronous write returns here in a turn of its own.
     if (this.#bytes > 0 && this.#scheduled === undefined && this.#end.isAsync)
       this.#scheduled = setImmediate(() => this.#turn());

@@ -45,7 +45,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   const last = new LastEvents(runtime.clock, runtime.ceilings);
   const gauge = new LoopGauge(runtime);
   const witness = new StallWatcher({ ...options, execArgv: process.execArgv });
-  let open: { readonly sink: Sink; readonly deaf: () => void } | undefined;
+  let open: { readonly sink: Sink; readonly unsubscribe: () => void } | undefined;
 
   return {
     name: 'telemetry',
@@ -57,19 +57,19 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
         droppedLine: (lines) => log.render({ type: 'log-dropped', lines }),
       });
       const log = logOver(sink, options);
-      let told = 0;
+      let reported = 0;
       const eachSecond = (): void => {
         log.sweep();
-        const lines = sink.dropped() - told;
-        told += lines;
+        const lines = sink.dropped() - reported;
+        reported += lines;
         if (lines > 0) runtime.bus.publish({ type: 'log-dropped', lines });
       };
-      const deaf = runtime.bus.listen((fact: HubEvent) => {
+      const unsubscribe = runtime.bus.listen((fact: HubEvent) => {
         figures.note(fact);
         last.note(fact, levelOf, lineOf);
         log.fact(fact);
       });
-      open = { sink, deaf };
+      open = { sink, unsubscribe };
       gauge.start(eachSecond);
       witness.start();
     },
@@ -80,7 +80,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       gauge.stop();
       witness.stop();
       await closing.sink.flush(Math.min(FLUSH_MS, deadline.remainingMs()));
-      closing.deaf();
+      closing.unsubscribe();
       closing.sink.close();
     },
     gauges: () => gauge.read(),

@@ -48,7 +48,7 @@ export interface ConnectionOwner {
   /** Returns the URIs of this server that the session is subscribed to, as the server knows them. */
   subscriptions(server: string): readonly string[];
   /** Tells whether notifications can reach the session: its GET stream is open, or may be reopened. */
-  isHeard(): boolean;
+  hasStream(): boolean;
   /**
    * Sends a notification of this server to the session's GET stream; returns false when there is none, or the session
    * did not subscribe.

@@ -1,6 +1,6 @@
 /**
  * Servers that were removed from the registry: calls may finish, then everything of the server is stopped.
- * Guarantees: each ends within `drainMs` plus the time to stop a child; `hurry` ends their calls now.
+ * Guarantees: each ends within `drainMs` plus the time to stop a child; `endNow` ends their calls now.
  */
 import type { Limits } from '../config/limits.ts';
 import type { Deadline } from '../runtime/deadline.ts';
@@ -18,7 +18,7 @@ interface Departing {
 interface Departure {
   readonly slug: string;
   readonly gone: Promise<void>;
-  readonly hurry: () => void;
+  readonly endNow: () => void;
 }
 
 export class Departures {
@@ -35,7 +35,7 @@ export class Departures {
   begin(slug: string, member: Departing): Promise<void> {
     const drain = this.#runtime.deadline(this.#limits.drainMs);
     const gone = this.#retire(member, drain);
-    const departure: Departure = { slug, gone, hurry: () => drain.end('stopped') };
+    const departure: Departure = { slug, gone, endNow: () => drain.end('stopped') };
     this.#all.add(departure);
     this.#runtime.scope.run(`stop ${slug}`, async () => {
       await gone;
@@ -50,8 +50,8 @@ export class Departures {
   }
 
   /** Ends their calls now; returns promises for their end. */
-  hurry(): Promise<void>[] {
-    for (const { hurry } of this.#all) hurry();
+  endNow(): Promise<void>[] {
+    for (const { endNow } of this.#all) endNow();
     return [...this.#all].map(({ gone }) => gone);
   }
 

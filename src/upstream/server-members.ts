@@ -116,7 +116,7 @@ export class ServerMembers {
     const { all } = this;
     this.#members.clear();
     await Promise.all([
-      ...this.#departures.hurry(),
+      ...this.#departures.endNow(),
       ...all.map((member) => {
         member.pipeline.close();
         return Promise.all([member.link.stop(deadline), member.sessionConnections?.stop(deadline)]);

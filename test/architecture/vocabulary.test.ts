@@ -1,5 +1,5 @@
 /**
- * Modules that use the field's terms keep doing so: no identifier contains a word of the former private vocabulary, no
+ * All modules use the terms of the field: no identifier contains a word of the former private vocabulary, no
  * text that a user reads contains its idioms, and comments cite no document that is not in the repository. The message
  * names the replacement. Glossary: ARCHITECTURE.md, Words.
  */
@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readTree, type SourceFile, snippet } from './_tree.ts';
 
-/** Banned in all modules below. Word of an identifier → what to use instead. */
+/** Banned in all modules. Word of an identifier → what to use instead. */
 const EVERYWHERE: Readonly<Record<string, string>> = {
   bury: 'applyTombstone',
   deaf: 'failed, closed',
@@ -43,7 +43,7 @@ const EVERYWHERE: Readonly<Record<string, string>> = {
   world: 'snapshot, state, configuration',
 };
 
-/** Module → words that are banned there in addition. */
+/** Module → words that are banned there in addition; elsewhere they are ordinary words. */
 const MODULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   admission: { given: 'released', greedy: 'above the fair share' },
   catalog: { beginning: 'prefix', mark: 'record' },
@@ -57,14 +57,41 @@ const MODULES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 
 /** `module word` → why the word stays. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
+  'call park': 'member of sealed states, which a worker of another version may read',
+  'call parked': 'names of the limits parked and parkedPerKey',
+  'config guard': 'guardBackoffMs, the name of a limit',
+  'config lane': 'laneIdleMs, the name of a limit',
+  'config parked': 'names of the limits parked and parkedPerKey',
   'control wishes': 'member of session records on the relay',
+  'doctor guard': 'member of the output of `doctor --json`',
+  'downstream guard': 'guardCallback and guardEmitter: the ordinary word, for protected callbacks',
+  'process wishes': 'member of session records on the relay',
   'relay life': 'member of the message hello',
   'relay marks': 'member of the message marks',
   'relay wishes': 'member of session records on the relay',
   'store marks': 'the table session_marks',
   'store wishes': 'column of the table session_marks',
   'supervisor guard': 'guardBackoffMs, the name of a limit',
+  'upstream guard': 'guardedEvents: the ordinary word, for protected callbacks',
+  'upstream lane': 'laneIdleMs, the name of a limit',
 };
+
+/** `module word` that is still to be renamed. */
+const PENDING: ReadonlySet<string> = new Set([
+  'admin told',
+  'downstream tell',
+  'process said',
+  'subprocess said',
+  'upstream deaf',
+  'upstream hear',
+  'upstream heard',
+  'upstream said',
+  'upstream say',
+  'upstream tell',
+  'upstream told',
+  'upstream verdict',
+  'upstream wishes',
+]);
 
 /** Idioms that no string of any module contains → what to write instead. Ordinary words are not listed. */
 const PHRASES: readonly (readonly [phrase: RegExp, instead: string])[] = [
@@ -98,7 +125,6 @@ const PHRASES: readonly (readonly [phrase: RegExp, instead: string])[] = [
 const CITATION = /\b(?:architecture|cases|defaults|protocol|reliability|security-review|stack-and-ux)\.md\b/gi;
 
 const whole = readTree();
-const tree = whole.filter(({ room }) => Object.hasOwn(MODULES, room));
 
 /** Returns `place word → replacement` of each banned word in the identifiers of a file. */
 function bannedWords(file: SourceFile): { readonly key: string; readonly message: string }[] {
@@ -147,8 +173,8 @@ function citations({ path, text, code }: SourceFile): string[] {
 }
 
 test('identifiers contain no word of the former private vocabulary', () => {
-  assert.ok(tree.length > 60, `${tree.length} files`);
-  const found = tree.flatMap(bannedWords).filter(({ key }) => !Object.hasOwn(EXCEPTIONS, key));
+  assert.ok(whole.length > 400, `${whole.length} files`);
+  const found = whole.flatMap(bannedWords).filter(({ key }) => !Object.hasOwn(EXCEPTIONS, key) && !PENDING.has(key));
   assert.deepEqual(
     found.map(({ message }) => message),
     [],
@@ -161,13 +187,13 @@ test('texts that users read contain no idiom of the former private vocabulary', 
 });
 
 test('comments cite no document that is not in the repository', () => {
-  assert.deepEqual(tree.flatMap(citations), []);
+  assert.deepEqual(whole.flatMap(citations), []);
 });
 
 test('each exception is used', () => {
-  const used = new Set(tree.flatMap(bannedWords).map(({ key }) => key));
+  const used = new Set(whole.flatMap(bannedWords).map(({ key }) => key));
   assert.deepEqual(
-    Object.keys(EXCEPTIONS).filter((key) => !used.has(key)),
+    [...Object.keys(EXCEPTIONS), ...PENDING].filter((key) => !used.has(key)),
     [],
   );
 });

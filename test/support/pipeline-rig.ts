@@ -57,17 +57,17 @@ export class PipelineRig {
   whenReady: ServerRegistry['whenReady'] = () => undefined;
 
   /** `workers`: sockets of other workers, which may know more names. */
-  constructor(more: { limits?: Partial<Limits>; world?: Partial<Snapshot>; workers?: readonly string[] } = {}) {
+  constructor(more: { limits?: Partial<Limits>; snapshot?: Partial<Snapshot>; workers?: readonly string[] } = {}) {
     const { runtime } = this.frozen;
     const { workers } = more;
     this.limits = { ...limitsFrom({}), ...more.limits };
-    const world = worldOf(
+    const snapshot = worldOf(
       [serverSpec('git'), serverSpec('files', { tools: {} })],
       [listingOf('git', ['log', 'show']), listingOf('files', ['read', 'write'])],
       [groupSpec('dev', ['git']), groupSpec('open', ['git'], { access: 'anonymous' })],
     );
     const keys = [keyRecord('a'), keyRecord('b'), keyRecord('c', { groups: ['dev'] })];
-    this.snapshots = holderOf({ ...world, keys, ...more.world });
+    this.snapshots = holderOf({ ...snapshot, keys, ...more.snapshot });
     const seals = createKeyRing([Buffer.alloc(32, 7)]);
     this.sessions = new Sessions({ runtime, limits: this.limits, keyRing: seals });
     this.admission = new Admission({ runtime, limits: this.limits });
@@ -150,8 +150,8 @@ export function richRig(): PipelineRig {
     resources: [row('uri', 'files://x'), row('uri', 'git://head')],
     declared: ['resources'],
   });
-  const world = worldOf([serverSpec('git'), serverSpec('files')], [git, files], [groupSpec('dev', ['git'])]);
-  return new PipelineRig({ world });
+  const snapshot = worldOf([serverSpec('git'), serverSpec('files')], [git, files], [groupSpec('dev', ['git'])]);
+  return new PipelineRig({ snapshot });
 }
 
 export function envelopeOf(message: object | string): Envelope {

@@ -44,5 +44,5 @@ export function holderOf(more: Partial<Snapshot> = {}): SnapshotHolder {
 
 /** A caller that sees everything. */
 export function accessOf(family: string, more: Partial<Access> = {}): Access {
-  return { principal: principalOf(family), viewName: { kind: 'all' }, world: EMPTY_SNAPSHOT, ...more };
+  return { principal: principalOf(family), viewName: { kind: 'all' }, snapshot: EMPTY_SNAPSHOT, ...more };
 }

@@ -7,7 +7,7 @@
  * Source: specification 2026-07-28, custom headers from tool parameters.
  */
 import { Refusal } from '../../model/outcome.ts';
-import { everyMemberSays } from '../header-list.ts';
+import { everyMemberMatches } from '../header-list.ts';
 import { ABSENT, type Span } from '../message.ts';
 import { memberSpan, stringAt } from '../scan.ts';
 import { encodeHeader } from './header-value.ts';
@@ -168,27 +168,27 @@ export function refuseParamHeaders(
   header: (name: string) => string | undefined,
 ): Refusal | undefined {
   for (const { name, path } of declared) {
-    const said = header(PREFIX + name.toLowerCase());
+    const field = header(PREFIX + name.toLowerCase());
     const value = path.reduce<unknown>(
       (at, key) => (isObject(at) && Object.hasOwn(at, key) ? at[key] : undefined),
       args,
     );
     const full = `Mcp-Param-${name}`;
     if (value === undefined || value === null) {
-      if (said !== undefined && said !== '')
+      if (field !== undefined && field !== '')
         return mismatch(full, `is present, but the argument ${path.join('.')} is not`);
-    } else if (said === undefined) return mismatch(full, `is missing; it repeats the argument ${path.join('.')}`);
-    else if (!saysSame(said, value)) return mismatch(full, `differs from the argument ${path.join('.')}`);
+    } else if (field === undefined) return mismatch(full, `is missing; it repeats the argument ${path.join('.')}`);
+    else if (!isSameValue(field, value)) return mismatch(full, `differs from the argument ${path.join('.')}`);
   }
   return undefined;
 }
 
-function saysSame(said: string, value: unknown): boolean {
+function isSameValue(field: string, value: unknown): boolean {
   const plain = String(value);
   // 42, 42.0 and 4.2e1 are the same number.
   const isSame = (text: string): boolean =>
     typeof value === 'number' ? text.trim() !== '' && Number(text) === value : text === plain;
-  return everyMemberSays(said, plain, isSame);
+  return everyMemberMatches(field, plain, isSame);
 }
 
 function mismatch(header: string, how: string): Refusal {

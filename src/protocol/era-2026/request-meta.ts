@@ -9,7 +9,7 @@
 import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
 import { declaredBits } from '../era-2025/initialize.ts';
 import { isVersion2025, versionFromHeader } from '../era-2025/versions.ts';
-import { everyMemberSays, listMembers } from '../header-list.ts';
+import { everyMemberMatches, listMembers } from '../header-list.ts';
 import { LOG_LEVELS } from '../log-level.ts';
 import type { Envelope, Span } from '../message.ts';
 import { memberSpan, paramSpan, stringAt } from '../scan.ts';
@@ -130,21 +130,21 @@ function refuseHeaders(envelope: Envelope, headers: RequestMetaHeaders): Refusal
   const { bytes, method } = envelope;
   if (isEmpty(headers.version)) return missing('MCP-Protocol-Version');
   if (isEmpty(headers.method)) return missing('Mcp-Method');
-  if (!saysSame(headers.method, method)) return differs('Mcp-Method', headers.method, 'method');
+  if (!isSameValue(headers.method, method)) return differs('Mcp-Method', headers.method, 'method');
   const key = Object.hasOwn(NAMED_BY, method) ? NAMED_BY[method] : undefined;
   const name = key === undefined ? undefined : stringAt(bytes, paramSpan(envelope, key), VALUE_BYTES);
   // A body without a name is refused later, for that reason.
   if (key === undefined || name === undefined) return undefined;
   if (isEmpty(headers.name)) return missing('Mcp-Name');
-  return saysSame(headers.name, name) ? undefined : differs('Mcp-Name', headers.name, `params.${key}`);
+  return isSameValue(headers.name, name) ? undefined : differs('Mcp-Name', headers.name, `params.${key}`);
 }
 
 function isEmpty(header: string | undefined): header is undefined | '' {
   return header === undefined || header === '';
 }
 
-function saysSame(header: string, text: string): boolean {
-  return everyMemberSays(header, text, (said) => said === text);
+function isSameValue(header: string, text: string): boolean {
+  return everyMemberMatches(header, text, (field) => field === text);
 }
 
 function missing(header: string): Refusal {

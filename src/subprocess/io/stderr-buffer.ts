@@ -77,7 +77,7 @@ export class StderrBuffer {
 
   #take(chunk: Buffer, prefix: string, stream: Readable): void {
     if (this.#over) return;
-    this.#tell(this.#sink.alive);
+    this.#notify(this.#sink.alive);
     this.#keep(chunk);
     this.#turnSecond();
     this.#readBytes += chunk.length;
@@ -107,13 +107,13 @@ export class StderrBuffer {
     }
     this.#shownLines += 1;
     const line = plainLine(this.#runtime.secrets.mask(raw));
-    if (line !== '') this.#tell(() => this.#sink.said(prefix + line));
+    if (line !== '') this.#notify(() => this.#sink.said(prefix + line));
   }
 
   /** Runs a listener. An exception in a stream's handler would end the process. */
-  #tell(told: () => void): void {
+  #notify(callback: () => void): void {
     try {
-      told();
+      callback();
     } catch (fault) {
       this.#runtime.bus.publish({ type: 'task-faulted', task: 'output of a child', fault });
     }
@@ -128,7 +128,7 @@ export class StderrBuffer {
       hidden.push(`${this.#hiddenBytes} bytes (more than stderrShownBytes, ${stderrShownBytes}/s)`);
     if (this.#hiddenLines > 0)
       hidden.push(`${this.#hiddenLines} lines (more than stderrShownLines, ${stderrShownLines}/s)`);
-    if (hidden.length > 0) this.#tell(() => this.#sink.said(`(output not shown: ${hidden.join(', ')})`));
+    if (hidden.length > 0) this.#notify(() => this.#sink.said(`(output not shown: ${hidden.join(', ')})`));
     this.#secondMs = nowMs;
     this.#shownBytes = 0;
     this.#shownLines = 0;

@@ -31,13 +31,13 @@ export async function findCommand(question: CommandQuestion): Promise<string> {
   if (command === '') throw spawnFault('not-found', question, 'The command is empty. Set "command" of this server.');
   let refused: string | undefined;
   for (const file of candidates(command, cwd, path)) {
-    const verdict = await look(file);
-    if (verdict === 'runs') {
+    const kind = await look(file);
+    if (kind === 'runs') {
       const wrong = await scriptFault(file, path, async (one) => (await look(resolve(cwd, one))) === 'runs');
       if (wrong === undefined) return file;
       throw spawnFault('no-interpreter', question, wrong);
     }
-    if (verdict === 'not-executable') refused ??= file;
+    if (kind === 'not-executable') refused ??= file;
   }
   if (refused !== undefined) {
     throw spawnFault('not-executable', question, `${refused} is not executable. Try: chmod +x ${refused}`);

@@ -102,9 +102,9 @@ export class InputRounds {
     const round = this.#rounds.get(id);
     if (!round) return undefined;
     const { first, answers, requestState } = round;
-    const said = answers.size === 0 ? {} : { inputResponses: Object.fromEntries(answers) };
+    const responses = answers.size === 0 ? {} : { inputResponses: Object.fromEntries(answers) };
     const state = requestState === undefined ? {} : { requestState };
-    return { kind: 'again', id, first, members: JSON.stringify({ ...said, ...state }).slice(1, -1) };
+    return { kind: 'again', id, first, members: JSON.stringify({ ...responses, ...state }).slice(1, -1) };
   }
 
   /** Returns the server's own name for the request with this id. */

@@ -25,7 +25,7 @@ export class ToolHeaders {
       if (name !== undefined) declared.set(name, bytes);
     }
     this.#declared = declared;
-    for (const tell of [...this.#waiting]) tell();
+    for (const resume of [...this.#waiting]) resume();
   }
 
   /** Calls `listener` each time a list was read; returns a function that removes it. */

@@ -11,7 +11,7 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import { isLocal } from '../call-endings.ts';
 import type { ClientContext } from '../client-context.ts';
 
-const VERDICT_MS = 24 * 60 * 60 * 1000;
+const REMEMBERED_MS = 24 * 60 * 60 * 1000;
 
 /** For one session connection. */
 export interface SessionConnectionOpening {
@@ -44,7 +44,7 @@ export class SessionConnectionOpenings {
         return isHope ? VERSION_2026 : known();
       },
       met: (version) => {
-        if (isStateless && version !== VERSION_2026) this.#olderUntilMs = this.#clock.nowMs() + VERDICT_MS;
+        if (isStateless && version !== VERSION_2026) this.#olderUntilMs = this.#clock.nowMs() + REMEMBERED_MS;
       },
     };
   }

@@ -33,7 +33,7 @@ class Owner implements ConnectionOwner {
   logLevel(): string | undefined {
     return this.level;
   }
-  isHeard(): boolean {
+  hasStream(): boolean {
     return this.heard;
   }
   subscriptions(): readonly string[] {

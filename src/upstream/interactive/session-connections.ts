@@ -39,7 +39,7 @@ interface ClosedConnection {
   readonly untilMs: number;
 }
 
-interface Lane {
+interface SessionConnection {
   readonly link: Link;
   readonly pipeline: UpstreamPipeline;
   usedMs: number;
@@ -60,7 +60,7 @@ const SWEEP_MS = 15_000;
 
 export class SessionConnections {
   readonly #parts: SessionConnectionsParts;
-  readonly #sessionConnections: FairMap<string, Lane>;
+  readonly #sessionConnections: FairMap<string, SessionConnection>;
   /** By key; the backoff of a lost session connection outlives it. */
   readonly #rests: CappedMap<string, ClosedConnection>;
   readonly #sweep: Disposable;
@@ -70,7 +70,12 @@ export class SessionConnections {
     this.#parts = parts;
     const { runtime, limits } = parts;
     const bounds = { max: () => limits.lanes, share: () => limits.lanesPerKey };
-    this.#sessionConnections = new FairMap<string, Lane>('upstream.lanes', bounds, 'refuse', runtime.ceilings);
+    this.#sessionConnections = new FairMap<string, SessionConnection>(
+      'upstream.lanes',
+      bounds,
+      'refuse',
+      runtime.ceilings,
+    );
     this.#rests = new CappedMap('upstream.lane-rests', () => limits.lanes, 'drop-oldest', runtime.ceilings);
     this.#sweep = runtime.timers.every(SWEEP_MS, () => this.#reap());
   }
@@ -147,7 +152,7 @@ export class SessionConnections {
   }
 
   /** Returns undefined when there is no room. */
-  #open(owner: ConnectionOwner): Outcome<Lane> | undefined {
+  #open(owner: ConnectionOwner): Outcome<SessionConnection> | undefined {
     const closed = this.#rests.get(owner.share);
     const nowMs = this.#parts.runtime.clock.nowMs();
     if (closed && nowMs < closed.untilMs)
@@ -156,7 +161,7 @@ export class SessionConnections {
     const open = this.#register(owner);
     if (isRefusal(open)) return open;
     const { runtime, make } = this.#parts;
-    const ref: { sessionConnection: Lane | undefined } = { sessionConnection: undefined };
+    const ref: { sessionConnection: SessionConnection | undefined } = { sessionConnection: undefined };
     const now = (): ConnectionOwner => ref.sessionConnection?.owner ?? owner;
     const clientContext: ClientContext = {
       capabilityBits: owner.capabilityBits,
@@ -168,7 +173,7 @@ export class SessionConnections {
       listChanged: (method) => ref.sessionConnection && this.#listChanged(ref.sessionConnection, method),
       ask: (asking) => now().ask(asking),
     };
-    const sessionConnection: Lane = {
+    const sessionConnection: SessionConnection = {
       ...make(clientContext, owner.share),
       usedMs: runtime.clock.nowMs(),
       calls: 0,
@@ -184,7 +189,7 @@ export class SessionConnections {
     return sessionConnection;
   }
 
-  #listChanged(sessionConnection: Lane, method: string): void {
+  #listChanged(sessionConnection: SessionConnection, method: string): void {
     const { runtime, spec, listChanged } = this.#parts;
     const { changed } = sessionConnection;
     listChanged();
@@ -202,7 +207,7 @@ export class SessionConnections {
   #makePlace(share: string): boolean {
     if (this.#sessionConnections.hasRoom(share)) return true;
     const mine = this.#sessionConnections.sizeOf(share);
-    let idlest: [string, Lane] | undefined;
+    let idlest: [string, SessionConnection] | undefined;
     for (const entry of this.#sessionConnections.entries()) {
       const [, { owner, usedMs }] = entry;
       const mayGo = owner.share === share || this.#sessionConnections.sizeOf(owner.share) > mine;
@@ -217,14 +222,15 @@ export class SessionConnections {
     const nowMs = runtime.clock.nowMs();
     for (const [id, sessionConnection] of [...this.#sessionConnections.entries()]) {
       // A session with subscriptions counts as active while notifications can reach it.
-      const listens = sessionConnection.owner.isHeard() && sessionConnection.owner.subscriptions(spec.slug).length > 0;
+      const listens =
+        sessionConnection.owner.hasStream() && sessionConnection.owner.subscriptions(spec.slug).length > 0;
       if (!isIdle(sessionConnection) || listens) sessionConnection.usedMs = nowMs;
       else if (nowMs - sessionConnection.usedMs > limits.laneIdleMs || sessionConnection.link.view.state === 'waiting')
         this.#close(id, sessionConnection);
     }
   }
 
-  #close(id: string, sessionConnection: Lane): void {
+  #close(id: string, sessionConnection: SessionConnection): void {
     const { runtime, limits, spec } = this.#parts;
     this.#sessionConnections.delete(id);
     const { view } = sessionConnection.link;
@@ -254,6 +260,6 @@ export class SessionConnections {
   }
 }
 
-function isIdle(sessionConnection: Lane): boolean {
+function isIdle(sessionConnection: SessionConnection): boolean {
   return sessionConnection.calls === 0;
 }

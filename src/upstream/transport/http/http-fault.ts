@@ -74,13 +74,13 @@ export function httpFault({ runtime, server }: FaultHost, answer: ErrorAnswer): 
   const challenge = cut(oneLine(runtime.secrets.mask(headerOf(headers, 'www-authenticate'))), CHALLENGE_CHARS);
   const objection = objectionIn(status, challenge, page);
   const at = asked === '' ? `HTTP ${status}` : `HTTP ${status} to ${asked}`;
-  const said = [
+  const quoted = [
     page === '' ? '' : ` Its response: ${sentence(cut(page, SHOWN_CHARS))}`,
     // Without the scheme, because the log masks what follows the word Bearer.
     challenge === '' || objection === 'scope' ? '' : ` WWW-Authenticate: ${sentence(challenge.replace(BEARER, ''))}`,
   ].join('');
   return new HubError(objection === undefined || isAddressed(objection) ? 'upstream-http' : 'upstream-auth', {
-    message: `${reasonOf(objection, at, challenge)}${said}${adviceFor(objection)}`,
+    message: `${reasonOf(objection, at, challenge)}${quoted}${adviceFor(objection)}`,
     detail: {
       server,
       phase: 'answer',
