@@ -87,6 +87,7 @@ export class UnownedAnswers implements Disposable {
 
   /** A request has ended. `isAnswered`: with an answer of its own; otherwise a kept one may be its answer. */
   ended(id: number, isAnswered: boolean): void {
+    if (isAnswered && this.#isIdle) return;
     const hasKeptAnswer = this.#release(id);
     if (!isAnswered && !hasKeptAnswer) this.#abandon(id);
     if (isAnswered && hasKeptAnswer) this.#wasLate(1);
@@ -101,7 +102,7 @@ export class UnownedAnswers implements Disposable {
 
   /** A request has shown a sign of life of its own: no answer that came before is for it. */
   alive(id: number): void {
-    if (this.#groups.length === 0 && this.#grace.size === 0) return;
+    if (this.#isIdle) return;
     if (this.#release(id)) this.#wasLate(1);
     for (const { ids } of this.#groups) ids.delete(id);
     this.#assign();
@@ -111,6 +112,10 @@ export class UnownedAnswers implements Disposable {
     this.#groups = [];
     for (const timer of this.#grace.values()) timer[Symbol.dispose]();
     this.#grace.clear();
+  }
+
+  get #isIdle(): boolean {
+    return this.#groups.length === 0 && this.#grace.size === 0;
   }
 
   /** Returns true when it was about to be ended. */
