@@ -31,7 +31,7 @@ export class ContainerLimits {
   // bounded by: the containers of this process; each leaves when it is put away
   readonly #containers = new Set<Capped>();
 
-  // bounded by: the bulkheads of this process; each leaves when it is put away
+  // bounded by: the bulkheads of this process, and one for its servers
   readonly #followers = new Set<() => void>();
 
   /** Calls `follower` after each resize, for what hands out places that are in no container. Returns its removal. */

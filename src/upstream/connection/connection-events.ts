@@ -27,8 +27,8 @@ export interface ConnectionEventsParts {
 
 /** What receives events; see `connection.ts`. */
 export interface EventReceivers {
-  readonly correlator: Pick<Correlator, 'failed' | 'alive' | 'countUnmatched'>;
-  readonly replies: Pick<ReplyMatcher, 'unreadable'>;
+  readonly correlator: Pick<Correlator, 'failed' | 'alive'>;
+  readonly replies: Pick<ReplyMatcher, 'unreadable' | 'unmatched'>;
   readonly liveness: Pick<Liveness, 'seen' | 'question'>;
   readonly loss: Pick<ConnectionLoss, 'lose'>;
   readonly clientSide: Pick<ClientSide, 'preferencesChanged'>;
@@ -58,7 +58,7 @@ export class ConnectionEvents implements TransportEvents {
   };
   readonly failed = (id: number, fault: HubError): void => this.#to?.correlator.failed(id, fault);
   readonly unreadable = (fault: HubError): void => this.#to?.replies.unreadable(fault);
-  readonly unmatched = (): void => this.#to?.correlator.countUnmatched();
+  readonly unmatched = (id?: number): void => this.#to?.replies.unmatched(id);
   readonly alive = (id: number | undefined): void => this.#to?.correlator.alive(id, this.#to.liveness.seen());
   readonly phase = (phase: LinkPhase): Promise<void> | undefined => this.#parts.phase.enter(phase);
   readonly sessionLost = (id: number | undefined, fault: HubError): void => this.#to?.renewal.doubted(id, fault);

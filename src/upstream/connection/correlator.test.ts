@@ -188,7 +188,7 @@ test('an error without an id ends a call after 30 s when a caller, a cancel or a
     const before = ask();
     transport.reply(transport.sent.at(-1)?.id, {});
     await before;
-    if (cause === 'quoted') Object.defineProperty(transport, 'mayQuoteErrors', { value: true });
+    if (cause === 'quoted') Object.defineProperty(transport, 'mayQuoteUnowned', { value: true });
     else if (cause === 'notified') correlator.notify('notifications/roots/list_changed', undefined);
     else {
       const options = plan();
@@ -211,17 +211,41 @@ test('an error without an id ends a call after 30 s when a caller, a cancel or a
   }
 });
 
-test('a message that may contain an error of a caller is noticed in every spelling', () => {
-  const may = (frame: string) => {
+test('a message that may contain an answer of a caller is noticed in every spelling', () => {
+  const may = (text: string) => {
     const quoted = new QuotedReplies();
-    quoted.sent(Buffer.from(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${frame}}`));
-    return [quoted.may, quoted.mayError];
+    quoted.sent(Buffer.from(text));
+    return [quoted.may, quoted.mayUnowned];
   };
-  assert.deepEqual(may('{"name":"error","arguments":{"text":"an error","error_text":"\\"error\\""}}'), [false, false]);
-  assert.deepEqual(may(JSON.stringify({ text: JSON.stringify({ text: '{"error"\n :{}}' }) })), [false, true]);
-  assert.deepEqual(may('{"name":"x","arguments":{"id":null,"error":{}}}'), [false, true]);
-  assert.deepEqual(may(JSON.stringify({ text: '{"id":null,"error":{"code":1}}' })), [false, true]);
-  assert.deepEqual(may('{"text":"{\\"\\u0065rror\\":1}"}'), [true, true]);
+  const call = (params: string) => may(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`);
+  for (const fine of [
+    '{"name":"error_text","arguments":{"text":"an error, \\"error_text\\", a result"}}',
+    '{"name":"x","arguments":{"text":"é ☃"}}',
+  ])
+    assert.deepEqual(call(fine), [false, false], fine);
+  for (const own of ['"id":1,"result":{}', '"id":"a","error":{"code":1}'])
+    assert.deepEqual(may(`{"jsonrpc":"2.0",${own}}`), [false, false], own);
+  assert.deepEqual(may('{"jsonrpc":"2.0","id":1,"result":{"result":{}}}'), [false, true]);
+  assert.deepEqual(call('{"name":"x","arguments":{"id":null,"error":{}}}'), [false, true]);
+  // What a server prints of these ends a request, or has to be noticed.
+  for (const line of [
+    '{"id":null,"error":{"code":1}}',
+    '{"error"\n :{}} x',
+    "{'result':1} x",
+    '{"result":1} x',
+    '{"result":1,',
+    '{"jsonrpc":"2.0","result":{"x":',
+  ]) {
+    assert.equal(call(JSON.stringify({ text: line }))[1], true, line);
+    assert.equal(call(JSON.stringify({ text: JSON.stringify({ line }) }))[1], true, line);
+    const escaped = [...line].map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+    for (const spelled of ['"', ':', 'e', 'r', ' ']) {
+      const text = [...line].map((unit, at) => (unit === spelled || unit === '\n' ? escaped[at] : unit)).join('');
+      const isWhole = !text.includes('"') && !text.includes("'");
+      if (isWhole || spelled === 'e' || spelled === 'r')
+        assert.equal(call(`{"text":"${text.replaceAll('"', '\\"')}"}`)[1], true, text);
+    }
+  }
 });
 
 test('ends a call at once when its answer cannot be understood', async () => {

@@ -187,10 +187,22 @@ export class Correlator {
     pending.settle(new Refusal(fault.code, fault.message, fault.detail));
   }
 
-  /** Returns the entry of a request that is ended by an answer without an id. */
-  unownedEntry(id: number): RequestEntry | undefined {
-    this.#transport.ended?.(id);
-    return this.#requests.at(id);
+  /** Tells whether the server has to answer a pending request now. */
+  isOwed(id: number): boolean {
+    return this.#transport.isOwed?.(id) !== false;
+  }
+
+  /** Returns the entry of a request that is ended by an answer without an id, and the text of its error to pass on. */
+  unowned(id: number, error: Buffer): { readonly entry: RequestEntry; readonly error: Buffer } | undefined {
+    const text = this.#transport.unowned?.(id, error) ?? error;
+    const entry = this.#requests.at(id);
+    return entry && { entry, error: text };
+  }
+
+  /** A call has reported progress: no answer that came before is for it. */
+  progressed(id: number): void {
+    this.at(id)?.touch();
+    this.#unowned.alive(id);
   }
 
   /** Ends every pending request: the connection is lost. No request is cancelled from now on. */
@@ -202,10 +214,7 @@ export class Correlator {
   /** Records a sign of life of one call, or of the server. `nowMs`: the current time, if the caller has it. */
   alive(id: number | undefined, nowMs?: number): void {
     if (id === undefined) for (const { pending } of this.#requests.values()) pending.touch(nowMs);
-    else {
-      this.at(id)?.touch(nowMs);
-      this.#unowned.alive(id);
-    }
+    else this.at(id)?.touch(nowMs);
   }
 
   /** Returns the server's own name for its request with this id. */
@@ -218,9 +227,9 @@ export class Correlator {
     return this.#requests.at(id)?.pending;
   }
 
-  /** A caller may have made the server write an error that names no request. */
-  get mayQuoteErrors(): boolean {
-    return this.#transport.mayQuoteErrors === true;
+  /** A caller may have made the server write an answer that names no request. */
+  get mayQuoteUnowned(): boolean {
+    return this.#transport.mayQuoteUnowned === true;
   }
 
   /** Position of the last request in the order of sent messages. */

@@ -15,6 +15,7 @@ import type { EndRequest, UnownedAnswers } from './unowned-answers.ts';
 
 /** A longer error without an id is not kept until its request is known. */
 const MOST_KEPT_BYTES = 65_536;
+const NOTHING = Buffer.alloc(0);
 
 export interface ReplyMatcherParts {
   readonly server: string;
@@ -39,18 +40,15 @@ export class ReplyMatcher {
     const { bytes, id } = envelope;
     const entry = correlator.entryAt(bytes, id);
     if (entry) return this.#take(entry, envelope);
-    if (!isNamelessError(envelope)) {
-      const late = replyNumber(bytes, id);
-      if (late !== undefined) this.#parts.unowned.late(late);
-      return correlator.countUnmatched();
-    }
+    if (!isNamelessError(envelope)) return this.unmatched(replyNumber(bytes, id));
     if (bytes.length > MOST_KEPT_BYTES && requests.size > 1) return this.unreadable(unownedFault(server));
-    const isKept = this.#addUnowned(() => {
+    const isKept = this.#addUnowned((mayBeOwn) => {
       // Copied: the chunk that it came in may be large.
-      const kept = { ...envelope, bytes: Buffer.from(bytes) };
+      const kept = mayBeOwn ? { ...envelope, bytes: Buffer.from(bytes) } : undefined;
       return (owner, isOwn) => {
-        const found = correlator.unownedEntry(owner);
-        if (isOwn && found) this.#take(found, kept);
+        const text = kept?.bytes.subarray(kept.error.at, kept.error.end) ?? NOTHING;
+        const found = correlator.unowned(owner, text);
+        if (isOwn && kept && found) this.#take(found.entry, kept, found.error);
         else correlator.failed(owner, unownedFault(server));
       };
     });
@@ -62,19 +60,26 @@ export class ReplyMatcher {
     const { server, invalid, correlator } = this.#parts;
     invalid.count('refused', fault.message);
     this.#addUnowned(() => (id, isOwn) => {
-      if (correlator.unownedEntry(id)) correlator.fail(id, isOwn ? fault : unownedFault(server));
+      if (correlator.unowned(id, NOTHING)) correlator.fail(id, isOwn ? fault : unownedFault(server));
     });
   }
 
-  #addUnowned(keep: () => EndRequest): boolean {
+  /** An answer belongs to no pending request. `id`: the one that it names. */
+  unmatched(id: number | undefined): void {
+    const { unowned, correlator } = this.#parts;
+    if (id !== undefined) unowned.late(id);
+    correlator.countUnmatched();
+  }
+
+  #addUnowned(keep: (mayBeOwn: boolean) => EndRequest): boolean {
     const { unowned, correlator } = this.#parts;
     // Some servers answer notifications so, until a request that was sent after the last one is answered.
     const mayBeAside = correlator.lastAside !== 0 && this.#answered <= correlator.lastAside;
-    const isDoubtful = mayBeAside || correlator.mayQuoteErrors;
+    const isDoubtful = mayBeAside || correlator.mayQuoteUnowned;
     return unowned.add({ pending: this.#pendingIds(), newest: correlator.lastRequest, isDoubtful, keep });
   }
 
-  #take(entry: RequestEntry, envelope: Envelope): void {
+  #take(entry: RequestEntry, envelope: Envelope, translated?: Buffer): void {
     const { server, correlator } = this.#parts;
     const { bytes, result, error } = envelope;
     const { pending } = entry;
@@ -85,10 +90,11 @@ export class ReplyMatcher {
     if (why !== undefined && !isList) return correlator.failed(pending.id, unusableAnswer(server, why, envelope));
     pending.answered = true;
     if (result.at >= 0) pending.settle({ kind: 'result', json: filledResult(pending.plan.method, envelope) });
-    else pending.settle({ kind: 'error', json: bytes.subarray(error.at, error.end) });
+    else pending.settle({ kind: 'error', json: translated ?? bytes.subarray(error.at, error.end) });
   }
 
   *#pendingIds(): Generator<number> {
-    for (const { pending } of this.#parts.requests.values()) yield pending.id;
+    const { requests, correlator } = this.#parts;
+    for (const { pending } of requests.values()) if (correlator.isOwed(pending.id)) yield pending.id;
   }
 }

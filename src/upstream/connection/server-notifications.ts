@@ -13,7 +13,7 @@ import type { NotificationRate } from './notification-rate.ts';
 export interface ServerNotificationsParts {
   readonly invalid: InvalidMessages;
   readonly rate: NotificationRate;
-  readonly correlator: Pick<Correlator, 'ownerOf' | 'alive'>;
+  readonly correlator: Pick<Correlator, 'ownerOf' | 'progressed'>;
   readonly clientSide: Pick<ClientSide, 'takenBack' | 'notice'>;
   readonly listChanged: (method: string) => void;
 }
@@ -45,7 +45,7 @@ export class ServerNotifications {
     const token = params.at < 0 ? params : soleMember(bytes, params, 'progressToken');
     const pending = token.at < 0 ? undefined : this.#parts.correlator.ownerOf(bytes, token);
     if (!pending) return token.at < 0;
-    this.#parts.correlator.alive(pending.id);
+    this.#parts.correlator.progressed(pending.id);
     const client = pending.plan.back.progressToken;
     if (fault !== undefined) return this.#refuse(fault);
     if (client === undefined) return true;

@@ -1,10 +1,10 @@
 /**
  * Answers that name no request. With one request pending, it is the one. With several, they are those that are left
  * when all others have got their own answers: as many as there are answers.
- * Guarantees: each request has time to get its own answer first, and a sign of life of its own shows that it was not
- * meant; that time is `DOUBT_MS` where something else may have been meant, so that no caller quickly ends the calls of
- * others, and no call waits for longer than that; the text of an answer reaches its own caller only; a flood of answers
- * costs a comparison each.
+ * Guarantees: each request has time to get its own answer first, and its progress shows that it was not meant; that
+ * time is `DOUBT_MS` where something else may have been meant, so that no caller quickly ends the calls of others, and
+ * no call waits for longer than that; the text of an answer reaches its own caller only; a flood of answers costs a
+ * comparison each.
  */
 import type { Clock, Timers } from '../../runtime/clock.ts';
 
@@ -27,8 +27,8 @@ export interface UnownedAnswer {
   readonly newest: number;
   /** A message that is no request may have been meant. */
   readonly isDoubtful: boolean;
-  /** Returns what ends a request with this answer; called when it is kept. */
-  readonly keep: () => EndRequest;
+  /** Returns what ends a request with this answer, which needs the text when `mayBeOwn`; called when it is kept. */
+  readonly keep: (mayBeOwn: boolean) => EndRequest;
 }
 
 /** Answers that came while the same requests were pending. */
@@ -70,7 +70,7 @@ export class UnownedAnswers implements Disposable {
       const ids = new Set(pending);
       const [only] = ids;
       if (ids.size === 1 && !isUncertain && only !== undefined && !this.#grace.has(only)) {
-        keep()(only, true);
+        keep(true)(only, true);
         return true;
       }
       // These have an answer already.
@@ -79,7 +79,7 @@ export class UnownedAnswers implements Disposable {
         this.#wasLate(1);
         return false;
       }
-      this.#groups.push({ ids, newest, end: keep(), count: 1, isDoubtful: isUncertain });
+      this.#groups.push({ ids, newest, end: keep(!isUncertain), count: 1, isDoubtful: isUncertain });
     }
     this.#assign();
     return true;
@@ -100,7 +100,7 @@ export class UnownedAnswers implements Disposable {
     this.#abandoned.delete(id);
   }
 
-  /** A request has shown a sign of life of its own: no answer that came before is for it. */
+  /** A request has reported progress: no answer that came before is for it. */
   alive(id: number): void {
     if (this.#isIdle) return;
     if (this.#release(id)) this.#wasLate(1);
@@ -160,17 +160,18 @@ export class UnownedAnswers implements Disposable {
       this.#groups = this.#groups.filter((other) => other !== certain);
       this.#endSoon(certain.ids, certain);
     }
-    if (this.#groups.length < 2) return;
-    const ids = new Set<number>(); // bounded by: the pending requests
+    const last = this.#groups.at(-1);
+    if (this.#groups.length < 2 || last === undefined) return;
+    // The newest has all requests of the others that are still open.
     const count = this.#groups.reduce((sum, group) => sum + group.count, 0);
-    for (const group of this.#groups) for (const id of group.ids) if (ids.add(id).size > count) return;
+    if (last.ids.size > count) return;
     const isDoubtful = this.#groups.some((group) => group.isDoubtful);
     const [first] = this.#groups;
     this.#groups = [];
-    if (first) this.#endSoon(ids, { ...first, count, isDoubtful });
+    if (first) this.#endSoon(last.ids, { ...first, count, isDoubtful });
   }
 
-  /** Ends these requests unless their own answers, or signs of life, come first. */
+  /** Ends these requests unless their own answers, or progress, come first. */
   #endSoon(requests: ReadonlySet<number>, { end, count, isDoubtful }: Group): void {
     const isOwn = count === 1 && !isDoubtful;
     for (const id of requests) {
@@ -178,6 +179,8 @@ export class UnownedAnswers implements Disposable {
       const finish = (): void => {
         this.#grace.delete(id);
         end(id, isOwn);
+        // It may not have been meant: its own answer can still come.
+        if (isDoubtful) this.#abandon(id);
       };
       this.#grace.set(id, this.#timers.after(isDoubtful ? DOUBT_MS : GRACE_MS, finish));
     }

@@ -75,6 +75,13 @@ class EraTransport implements Transport {
   readonly #rounds = new InputRounds();
   /** It reports changed resources. */
   #subscribes = false;
+  readonly start = (deadline: Deadline): Promise<void> => this.#inner.start(deadline);
+  readonly questionKey = (idRaw: string): string | undefined => this.#rounds.keyOf(idRaw);
+  readonly cpuMs = (): number | undefined => this.#inner.cpuMs();
+  readonly cpuReadMs = (): number | undefined => this.#inner.cpuReadMs();
+  /** A call whose user is asked has been answered by the server. */
+  readonly isOwed = (id: number): boolean =>
+    !this.#stateless || this.#sent.methodOf(this.#sent.wireOf(id)) !== undefined;
   readonly forgetSession = (): void => this.#inner.forgetSession();
   readonly announce = (version: string | undefined): void => this.#inner.announce?.(version);
 
@@ -107,12 +114,8 @@ class EraTransport implements Transport {
     return this.#inner.session;
   }
 
-  get mayQuoteErrors(): boolean {
-    return this.#inner.mayQuoteErrors === true;
-  }
-
-  start(deadline: Deadline): Promise<void> {
-    return this.#inner.start(deadline);
+  get mayQuoteUnowned(): boolean {
+    return this.#inner.mayQuoteUnowned === true;
   }
 
   send(frame: Buffer, id: number | undefined, deadline: Deadline, share?: string): Outcome<void> {
@@ -131,23 +134,15 @@ class EraTransport implements Transport {
     return mayHaveLeft;
   }
 
-  ended(id: number): void {
+  unowned(id: number, error: Buffer): Buffer {
+    const method = this.#stateless ? this.#sent.methodOf(this.#sent.wireOf(id)) : undefined;
     this.#forget(id);
+    return method === undefined ? error : neutralError(method, error);
   }
 
   negotiated(version: string | undefined): void {
     this.#stateless = version === VERSION_2026;
     this.#inner.negotiated(version, this.#parts.declared);
-  }
-
-  questionKey(idRaw: string): string | undefined {
-    return this.#rounds.keyOf(idRaw);
-  }
-  cpuMs(): number | undefined {
-    return this.#inner.cpuMs();
-  }
-  cpuReadMs(): number | undefined {
-    return this.#inner.cpuReadMs();
   }
 
   stop(deadline: Deadline): Promise<void> {
@@ -257,7 +252,10 @@ class EraTransport implements Transport {
     if (kind !== 'reply') return translateNotification(envelope);
     const wire = this.#sent.answeredBy(envelope) ?? Number.NaN;
     const sent = this.#sent.answered(wire);
-    if (!sent) return undefined;
+    if (!sent) {
+      this.#parts.events.unmatched(Number.isNaN(wire) ? undefined : this.#sent.idOf(wire));
+      return undefined;
+    }
     const id = this.#sent.idOf(wire);
     if (result.at < 0) return this.#refused(id, sent, bytes.subarray(error.at, error.end));
     const json = filledResult(sent.method, envelope);

@@ -14,7 +14,7 @@ import type { LinkKind } from './reconnect-backoff.ts';
 
 /** When a client may retry, ms. */
 const LOOK_AGAIN_MS = 2000;
-/** Calls wait for the attempts to reach another worker, which may be starting, for this long, ms. */
+/** Calls wait for the attempts to reach another worker, which may be starting, that begin within this time, ms. */
 const FORWARD_PATIENCE_MS = 5000;
 
 /**

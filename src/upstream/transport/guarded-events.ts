@@ -43,7 +43,7 @@ export function guardedEvents(
     },
     failed: (id, fault) => guard(() => events.failed(id, fault)),
     unreadable: (fault) => guard(() => events.unreadable(fault)),
-    unmatched: () => guard(() => events.unmatched()),
+    unmatched: (id) => guard(() => events.unmatched(id)),
     phase: (phase) => guard(() => events.phase(phase)),
     sessionLost: (id, fault) => guard(() => events.sessionLost(id, fault)),
     closed: (fault) => guard(() => events.closed(fault)),

@@ -24,8 +24,8 @@ export interface TransportEvents {
   failed(id: number, fault: HubError): void;
   /** A message that should be an answer is invalid, and its id cannot be read. */
   unreadable(fault: HubError): void;
-  /** An answer was dropped, because no request can have been meant. */
-  unmatched(): void;
+  /** An answer was dropped, because no request can have been meant. `id`: of the ended request that it names. */
+  unmatched(id?: number): void;
   /** A sign of life: bytes for exchange `id`, or of the server as a whole (stderr, CPU) when undefined. */
   alive(id: number | undefined): void;
   /** Start has entered a phase (install, start, connect). If it returns a promise, wait for it before you continue. */
@@ -89,10 +89,15 @@ export interface Transport {
    * may have.
    */
   abort(id: number): boolean;
-  /** A caller may have made the server write an error that names no request. Default: false. */
-  readonly mayQuoteErrors?: boolean;
-  /** Request `id` was ended by an answer that names no request; absent when the transport keeps nothing of it. */
-  ended?(id: number): void;
+  /** A caller may have made the server write an answer that names no request. Default: false. */
+  readonly mayQuoteUnowned?: boolean;
+  /** Tells whether the server has to answer request `id`, which is pending. Default: true. */
+  isOwed?(id: number): boolean;
+  /**
+   * Request `id` ends by an answer that names no request. Returns the JSON text of its `error` as other answers have
+   * it. Absent when the transport translates nothing.
+   */
+  unowned?(id: number, error: Buffer): Buffer;
   /**
    * Called after initialize with what the wire needs (HTTP: version header; it has seen the session id itself).
    * Undefined when nothing is negotiated yet. `declared`: the headers of tools of a stateless server.

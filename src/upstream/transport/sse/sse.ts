@@ -135,8 +135,8 @@ class SseTransport implements Transport, SsePostHost {
     return this.#admit(post) ? this.#order.post(post) : fullRefusal(this.server);
   }
 
-  get mayQuoteErrors(): boolean {
-    return this.#quoted.mayError;
+  get mayQuoteUnowned(): boolean {
+    return this.#quoted.mayUnowned;
   }
 
   abort(id: number): boolean {

@@ -138,8 +138,8 @@ class StdioTransport implements Transport {
     });
   }
 
-  get mayQuoteErrors(): boolean {
-    return this.#quoted.mayError;
+  get mayQuoteUnowned(): boolean {
+    return this.#quoted.mayUnowned;
   }
 
   abort(id: number): boolean {
