@@ -14,7 +14,7 @@ export interface WorkerEnvironment {
   readonly configDir: string;
   /** Stands in the environment of all descendants of this process. */
   readonly mark: string;
-  /** Number of the process in its slot, counted by the supervisor. */
+  /** Number of the process in its slot, counted by the supervisor; without a supervisor, its pid. */
   readonly life: number;
   /** Another worker of this slot still serves. */
   readonly isReplacement: boolean;

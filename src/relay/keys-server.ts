@@ -79,7 +79,7 @@ export class KeysServer implements Service {
     this.#server = undefined;
     if (!server) return;
     for (const socket of [...this.#connections.keys()]) socket.destroy();
-    await closeServer(server, { runtime: this.#parts.runtime, owner: 'relay' }, deadline);
+    await closeServer(server, { runtime: this.#parts.runtime, owner: this.name }, deadline);
   }
 
   /** Sends to all workers, and to each that connects later. */
@@ -140,13 +140,17 @@ export class KeysServer implements Service {
   }
 
   #receive(from: WorkerConnection, message: KeysWorkerMessage): void {
-    const { keysRevision, revision } = message;
-    if (message.t === 'hello') {
+    const { t, keysRevision, revision } = message;
+    // A worker of another version may send other types.
+    if (t !== 'hello' && t !== 'applied') return;
+    const figures = [keysRevision, revision, ...(t === 'hello' ? [message.slot, message.pid] : [])];
+    if (!figures.every(Number.isSafeInteger)) return void from.socket.destroy();
+    if (t === 'hello') {
       const { slot, pid } = message;
       from.worker = { slot, pid, keysRevision, revision };
       this.#parts.onRevisionSeen(Math.max(keysRevision, revision));
       this.#send(from);
-    } else if (message.t === 'applied' && from.worker) from.worker = { ...from.worker, keysRevision, revision };
+    } else if (from.worker) from.worker = { ...from.worker, keysRevision, revision };
     this.#checkWaiting();
   }
 

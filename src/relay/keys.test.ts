@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -80,6 +81,25 @@ test('returns a worker that does not confirm at the deadline, without delaying t
     { hub: 3, message: 'worker 3 is not connected to the control process' },
   ]);
   assert.equal(one.has.keysRevision, 30);
+});
+
+test('disconnects a worker whose figures are none, and ignores unknown types', async (t) => {
+  const { server, socketPath, seen } = await rig(t);
+  for (const hello of [
+    '{"t":"hello","pid":77,"keysRevision":0,"revision":0}',
+    '{"t":"hello","slot":"2","pid":77,"keysRevision":0,"revision":0}',
+    '{"t":"hello","slot":2,"pid":77,"revision":0}',
+    '{"t":"applied","keysRevision":null,"revision":0}',
+  ]) {
+    const socket = connect(socketPath);
+    socket.write(`${hello}\n`);
+    await once(socket.resume(), 'close');
+  }
+  const newer = connect(socketPath);
+  t.after(() => newer.destroy());
+  newer.write('{"t":"of tomorrow"}\n{"t":"hello","slot":2,"pid":77,"keysRevision":1,"revision":0}\n');
+  await until(() => server.workers().length === 1, 2000);
+  assert.deepEqual(seen, [1]);
 });
 
 test('reports a worker with a higher revision', async (t) => {

@@ -1,7 +1,9 @@
 /**
- * Messages between control and workers on `relay.sock`, one JSON object per line, `t` is the type. Calls never use the relay.
- * Guarantees: receivers ignore unknown types, so that both ends may differ by a version during a rolling replacement. Types and member names are a
- * wire format: they stay, also where newer code uses other words (`world` = head of a snapshot, `mark` = session record, `wishes` = preferences).
+ * Messages between control and workers on `relay.sock`, one JSON object per line, `t` is the type. Calls never use the
+ * relay.
+ * Guarantees: receivers ignore unknown types, so that both ends may differ by a version during a rolling replacement.
+ * Types and member names are a wire format: they stay, also where newer code uses other words (`world` = head of a
+ * snapshot, `mark` = session record, `wishes` = preferences).
  */
 import type { HubEvent } from '../model/events.ts';
 import type { ItemKind, Listing, Snapshot } from '../model/snapshot.ts';
@@ -92,7 +94,10 @@ export interface CatalogMessage extends ListingVersion {
 }
 
 export type WorkerMessage =
-  /** `life`: of two processes of one slot (a worker and its replacement), the one with the greater number reports for the slot. */
+  /**
+   * `life`: of two processes of one slot (a worker and its replacement), the one with the greater number reports for
+   * the slot; one without counts as 0.
+   */
   | {
       readonly t: 'hello';
       readonly slot: number;
@@ -144,7 +149,10 @@ export function encodeMessage(message: WorkerMessage | ControlMessage): string {
   return `${JSON.stringify(message)}\n`;
 }
 
-/** Returns an event as JSON, or undefined when it cannot be encoded. An error becomes its message: stacks and causes stay in their process. */
+/**
+ * Returns an event as JSON, or undefined when it cannot be encoded. An error becomes its message: stacks and causes
+ * stay in their process.
+ */
 export function encodeFact(fact: HubEvent): string | undefined {
   try {
     return JSON.stringify(fact, faultAsMessage);

@@ -134,6 +134,9 @@ export class RelayServer implements Service {
   }
 
   #receiveHello(from: WorkerConnection, message: WorkerMessage & { t: 'hello' }): void {
+    // Without them the connection would belong to no worker and stay open.
+    if (![message.slot, message.pid, message.revision].every(Number.isSafeInteger))
+      return from.disconnect('sent an invalid hello');
     // A process that reconnects may still have its old connection open.
     for (const other of this.#connections.values())
       if (other !== from && other.slot === message.slot && other.hello?.pid === message.pid) other.destroy();

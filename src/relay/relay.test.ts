@@ -378,12 +378,19 @@ test('disconnects only the connection that sends invalid lines or no hello', asy
   const worker = clientOn(t, path);
   await server.start(worker.runtime.deadline(1000));
   await worker.client.start(worker.runtime.deadline(1000));
-  for (const said of ['nonsense\n', '{"t":"used","keyIds":[]}\n', '[]\n']) {
+  for (const said of [
+    'nonsense\n',
+    '{"t":"used","keyIds":[]}\n',
+    '[]\n',
+    '{"t":"hello","pid":6,"revision":0,"life":1}\n',
+    '{"t":"hello","slot":"1","pid":6,"revision":0,"life":1}\n',
+    '{"t":"hello","slot":1,"revision":0,"life":1}\n',
+  ]) {
     const socket = await raw(t, path);
     socket.write(said);
     await once(socket.resume(), 'close');
   }
-  assert.equal(count(received, 'used'), 0);
+  assert.deepEqual([count(received, 'used'), count(received, 'hello')], [0, 1]);
   server.publish(snapshot(1));
   await until(() => worker.snapshots.length === 1, 'the snapshot');
 });
