@@ -1,7 +1,7 @@
 /**
  * Takes protections away, one by one, in a copy of the tree, and looks whether the test that guards each turns red.
  * Promises: the tree itself is not touched; a protection whose line is no longer there, or whose test is green before,
- * is told as such and fails; the copy is removed.
+ * is reported and fails; the copy is removed.
  * Does not: decide what a protection is (`protections.ts`).
  */
 import { spawnSync } from 'node:child_process';

@@ -58,7 +58,7 @@ interface Open {
   /** Created by the client's initialize. */
   session: Session | undefined;
   /** What ends with the stream. */
-  readonly goners: Set<() => void>; // bounded by: the calls of this stream, which admission counts
+  readonly closeListeners: Set<() => void>; // bounded by: the calls of this stream, which admission counts
 }
 
 const OPEN_ID = /^(\d{1,3})-[\w-]{22}$/;
@@ -100,7 +100,7 @@ export class LegacySse {
       sender: caller.sender,
       isInitialized: false,
       session: undefined,
-      goners: new Set(),
+      closeListeners: new Set(),
     };
     if (!this.#open.set(id, one)) return stream.close('too-many-streams');
     const path = segment === '' ? 'messages' : `messages/${encodeURIComponent(segment)}`;
@@ -168,8 +168,8 @@ export class LegacySse {
   #close(one: Open, reason: string): void {
     const { sessions, runtime } = this.#parts;
     if (!this.#open.delete(one.id)) return;
-    for (const gone of [...one.goners]) gone();
-    one.goners.clear();
+    for (const gone of [...one.closeListeners]) gone();
+    one.closeListeners.clear();
     // No other client knows its id: its subscriptions, and its own connections to servers, would remain unused.
     if (one.session) sessions.end(one.session.id, 'stream-closed');
     runtime.bus.publish({
@@ -206,13 +206,13 @@ export class LegacySse {
       onGone(listener) {
         if (one.stream.over) return listener();
         gone.add(listener);
-        one.goners.add(listener);
+        one.closeListeners.add(listener);
       },
     });
     const finish = (late: Outcome<Reply>): void => {
       back.over = true;
       release();
-      for (const listener of gone) one.goners.delete(listener);
+      for (const listener of gone) one.closeListeners.delete(listener);
       const session = !isRefusal(late) && late.kind === 'result' ? late.session : undefined;
       if (envelope.method === 'initialize' && !session) one.isInitialized = false;
       // The client disconnected before its session was created: no other client knows it.

@@ -175,8 +175,8 @@ export class Pacing {
   #enqueue(arrived: Arrived, owner: string): void {
     if (!this.#waiting.take())
       return writeRefusal(arrived.response, new Refusal('overloaded'), undefined, arrived.request);
-    const sessionConnection = this.#queues.get(owner);
-    if (sessionConnection) sessionConnection.starts.push(arrived);
+    const queue = this.#queues.get(owner);
+    if (queue) queue.starts.push(arrived);
     else this.#queues.set(owner, { owner, starts: [arrived], at: 0 });
   }
 
@@ -212,15 +212,15 @@ export class Pacing {
 
   /** Takes the next request of the owner whose turn it is. */
   #dequeue(): Arrived | undefined {
-    for (const [owner, sessionConnection] of this.#queues) {
-      const arrived = sessionConnection.starts[sessionConnection.at];
-      sessionConnection.at += 1;
-      if (sessionConnection.at === COMPACT_AT) {
-        sessionConnection.starts.splice(0, sessionConnection.at);
-        sessionConnection.at = 0;
+    for (const [owner, queue] of this.#queues) {
+      const arrived = queue.starts[queue.at];
+      queue.at += 1;
+      if (queue.at === COMPACT_AT) {
+        queue.starts.splice(0, queue.at);
+        queue.at = 0;
       }
       this.#queues.delete(owner);
-      if (sessionConnection.at < sessionConnection.starts.length) this.#queues.set(owner, sessionConnection);
+      if (queue.at < queue.starts.length) this.#queues.set(owner, queue);
       this.#waiting.give();
       if (arrived && !arrived.request.socket.destroyed) return arrived;
     }

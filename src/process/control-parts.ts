@@ -53,7 +53,7 @@ export interface ControlStart {
   /** Services that have started, in order; filled by `startControl`. */
   readonly running: Service[]; // bounded by: the services below
   /** The log, once it is open. */
-  readonly voice: Service[]; // bounded by: telemetry alone
+  readonly logServices: Service[]; // bounded by: telemetry alone
 }
 
 interface Places {
@@ -63,7 +63,7 @@ interface Places {
 
 /** Starts the modules. Returns a function that reads the configuration again. Throws what a module throws. */
 export async function startControl(start: ControlStart, deadline: Deadline): Promise<() => void> {
-  const { runtime, env, supervisor, config, digest, search, running, voice } = start;
+  const { runtime, env, supervisor, config, digest, search, running, logServices } = start;
   const currentLimits = new CurrentLimits(config.limits);
   const { limits } = currentLimits;
   followLimits(runtime, currentLimits);
@@ -71,7 +71,7 @@ export async function startControl(start: ControlStart, deadline: Deadline): Pro
   const { runDir } = places;
   const telemetry = createTelemetry({ runtime, role: 'control', slot: 0, limits, env, runDir, version: VERSION });
   await startAll([telemetry], runtime, deadline);
-  voice.push(telemetry);
+  logServices.push(telemetry);
   const store = await openStore({ runtime, limits, dir: places.dataDir }, deadline);
   // Services stop in reverse order: modules may still write, then the store closes.
   running.push(serviceOf('store', (until) => store.close(until)));

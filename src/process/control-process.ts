@@ -104,7 +104,7 @@ class ControlProcess {
       workers: namedLimit(go?.limits ?? {}, 'workers') ?? config.limits.workers,
       digest,
       running: this.#running,
-      voice: this.#telemetry,
+      logServices: this.#telemetry,
       workerToken: () => this.#workerToken,
     };
     this.#reload = await startControl(start, deadline);

@@ -1,7 +1,7 @@
 /**
- * A hub is replaced while people work: by SIGUSR2, and because it holds too much memory. The heir serves before the old
- * one drains, so that nobody's call fails: not over kept connections, not with a session, not to a server that is a
- * child of the hub.
+ * A hub is replaced while people work: by SIGUSR2, and because it holds too much memory. The replacement serves before
+ * the old one drains, so that nobody's call fails: not over kept connections, not with a session, not to a server that
+ * is a child of the hub.
  */
 // runs: alone
 // covers: P8, P10
@@ -98,7 +98,7 @@ describe('a hub is replaced', { timeout: 900_000 }, () => {
         10_000,
         `hubs, control, one server: ${hub.descendants().length}`,
       );
-      assert.equal((await askHub(hub, '/api/health')).hub, 1, 'the private name leads to the heir');
+      assert.equal((await askHub(hub, '/api/health')).hub, 1, 'the private name leads to the replacement');
       assert.equal(await hub.stop(), 0);
       assert.deepEqual(hub.descendants(), []);
     });

@@ -1,6 +1,6 @@
 /**
  * One session of the everything server: an SDK server of the 2025 era with all its handlers.
- * Promises: what a session has subscribed to or set does not touch another; it leaves the world when its transport
+ * Promises: what a session has subscribed to or set does not touch another; it is forgotten when its transport
  * closes.
  */
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';

@@ -1,7 +1,7 @@
 /**
  * Clients that lose their stream and come back with `Last-Event-ID`: what they missed comes once, in order, and the
- * call's result is the last of it; when the hub that carried the call was killed they are told so; nobody else's events
- * are given out.
+ * call's result is the last of it; when the hub that carried the call was killed they get an error; nobody else's
+ * events are given out.
  */
 // covers: E5, B10, P17, P18, B9
 import assert from 'node:assert/strict';

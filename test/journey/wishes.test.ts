@@ -1,6 +1,6 @@
 /**
- * What a session wants to hear outlives the hub: after a `kill -9` the servers are told its log level and its
- * subscriptions again, and updates reach the session that the client goes on with, without a word from it.
+ * Preferences of a session outlive the hub: after a `kill -9` the servers get its log level and its subscriptions
+ * again, and updates reach the session that the client continues, without a request of the client.
  */
 // covers: A5, B8, B20, B23
 import assert from 'node:assert/strict';

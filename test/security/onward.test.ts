@@ -1,6 +1,6 @@
 /**
- * SR-C1: every file that sends a request onward frames it by a length, whatever body it was given and whatever the client sent.
- * `test/architecture/senders.test.ts` holds the list of these files and demands a test here for each.
+ * SR-C1: every file that sends a request onward frames it by a length, whatever body it was given and whatever the
+ * client sent. `test/architecture/senders.test.ts` holds the list of these files and demands a test here for each.
  */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';

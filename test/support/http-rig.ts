@@ -1,6 +1,8 @@
 /**
- * A transport towards a fault server, with everything it says kept in order: for tests of `upstream/transport/streamable-http/streamable-http.ts`.
- * Promises: `ask` resolves with the reply's text or rejects with the HubError that came instead; `close` leaves nothing behind.
+ * A transport towards a fault server, with everything it says kept in order: for tests of
+ * `upstream/transport/streamable-http/streamable-http.ts`.
+ * Promises: `ask` resolves with the reply's text or rejects with the HubError that came instead; `close` leaves nothing
+ * behind.
  */
 import { limitsFrom } from '../../src/config/limits.ts';
 import type { HubError } from '../../src/model/errors.ts';

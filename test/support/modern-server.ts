@@ -1,13 +1,13 @@
 /**
  * A server of the stateless era (2026-07-28) in plain node, strict about what the specification demands of a client:
  * what is missing or says something else than the body is refused, and noted in `complaints`. Over HTTP as a module,
- * over stdio as a program:
- * `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too).
- * Tools: echo{text}, report{text, steps} (each step is progress that says the text), sleep{ms}, list (structured
- * content that is an array), ask (asks for roots and a name, then for a colour), grow (one tool more, told to who
- * listens), touch{text} (the resource of that address has changed, told to who listens to it), place{region, deep:
- * {count}} (declares headers), move (place declares another header from now on, and nobody is told), misplaced, whose
- * declaration is against the rules, need (a client with a model), and busy (asks nothing, but to be asked again).
+ * over stdio as a program: `node test/support/modern-server.ts [dual]` (`dual` = it answers initialize too). Tools:
+ * echo{text}, report{text, steps} (each step is progress that says the text), sleep{ms}, list (structured content that
+ * is an array), ask (asks for roots and a name, then for a colour), grow (one tool more, with a notification to
+ * listeners), touch{text} (the resource of that address has changed, with a notification to its listeners),
+ * place{region, deep: {count}} (declares headers), move (place declares another header from now on, without a
+ * notification), misplaced, whose declaration is against the rules, need (a client with a model), and busy (asks
+ * nothing, but to be asked again).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * A stdio transport with everything around it (kernel, search path, install lock) and a record of what it told; the server is
- * `fault-stdio.ts` unless a test says otherwise.
+ * A stdio transport with everything around it (kernel, search path, install lock) and a record of what it told; the
+ * server is `fault-stdio.ts` unless a test says otherwise.
  * Promises: disposing stops it and fails when a descendant is left.
  */
 import assert from 'node:assert/strict';

@@ -109,7 +109,8 @@ export class Liveness implements SilenceWatch {
     pending.settle(
       new Refusal(
         'upstream-silent',
-        `${server} did not respond for ${silence} ms in phase call (${pending.plan.method}, ${waitedMs} ms after it was sent); the setting silenceMs of the server or tool allows more.${busy}`,
+        `${server} did not respond for ${silence} ms in phase call (${pending.plan.method}, ${waitedMs} ms after it was sent); ` +
+          `the setting silenceMs of the server or tool allows more.${busy}`,
         {
           server,
           phase: 'call',

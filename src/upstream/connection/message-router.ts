@@ -1,6 +1,6 @@
 /**
- * Passes each message of a server to its receiver: replies to the pending requests, notifications and requests of the server
- * to the client side or to whoever answers them.
+ * Passes each message of a server to its receiver: replies to the pending requests, notifications and requests of the
+ * server to the client side or to whoever answers them.
  */
 import type { Limits } from '../../config/limits.ts';
 import type { Envelope } from '../../protocol/message.ts';

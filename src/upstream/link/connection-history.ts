@@ -105,7 +105,9 @@ export class ConnectionHistory {
     if (deaths.length < KEY_DEATHS) return undefined;
     const retryAfterMs = Math.round((deaths[deaths.length - KEY_DEATHS] as number) + KEY_MS - nowMs);
     const { server } = this.#parts;
-    const message = `${deaths.length} calls with this key crashed ${server} within ${KEY_MS / 1000} s; calls are accepted again in ${Math.ceil(retryAfterMs / 1000)} s.`;
+    const message =
+      `${deaths.length} calls with this key crashed ${server} within ${KEY_MS / 1000} s; ` +
+      `calls are accepted again in ${Math.ceil(retryAfterMs / 1000)} s.`;
     return new Refusal('server-key-paused', message, { server, phase: 'call', outcome: 'not-executed', retryAfterMs });
   }
 

@@ -56,8 +56,13 @@ export interface SessionSharing {
  */
 const REFUSALS: ReadonlySet<unknown> = new Set([400, 409, 422, 423]);
 /** Affects only the text for the operator. */
-const ONE_SESSION =
-  /\balready (?:been )?initiali[sz]ed\b|\b(?:session|client|connection)s? (?:is |are )?already\b|\balready (?:has|have) .{0,40}(?:session|client)|\b(?:one|single) (?:active )?(?:session|client)\b|\bin use\b/i;
+const ONE_SESSION: readonly RegExp[] = [
+  /\balready (?:been )?initiali[sz]ed\b/i,
+  /\b(?:session|client|connection)s? (?:is |are )?already\b/i,
+  /\balready (?:has|have) .{0,40}(?:session|client)/i,
+  /\b(?:one|single) (?:active )?(?:session|client)\b/i,
+  /\bin use\b/i,
+];
 /** A worker that is being replaced ends its sessions; the next holder is found within this time, ms. */
 const HOLDER_EVERY_MS = 250;
 const HOLDER_MS = 1000;
@@ -93,9 +98,10 @@ export async function makeRoom(
 /** Returns the fault of a refused initialize with its possible cause. */
 export function withLostSession(fault: unknown): unknown {
   if (!(fault instanceof HubError) || fault instanceof HeldElsewhere) return fault;
-  if (fault.detail.status !== 409 && !ONE_SESSION.test(fault.message)) return fault;
+  if (fault.detail.status !== 409 && !ONE_SESSION.some((form) => form.test(fault.message))) return fault;
   const why =
-    'The server may hold a session of an earlier start, whose id never reached the hub, or of another client: it is usable when that session ends, by itself or with a restart of the server. The hub keeps trying.';
+    'The server may hold a session of an earlier start, whose id never reached the hub, or of another client: ' +
+    'it is usable when that session ends, by itself or with a restart of the server. The hub keeps trying.';
   return new HubError(fault.code, { message: `${sentence(fault.message)} ${why}`, detail: fault.detail, cause: fault });
 }
 

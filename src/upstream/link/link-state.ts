@@ -1,7 +1,8 @@
 /**
  * The stage of a link, since when, what outlasts the stages, and the callers that wait for it to settle.
  * `connection-loop.ts` decides.
- * Guarantees: `settled` resolves at every end of connecting, whether it succeeded or failed; no stage follows `stopped`.
+ * Guarantees: `settled` resolves at every end of connecting, whether it succeeded or failed; no stage follows
+ * `stopped`.
  */
 
 import type { HubError } from '../../model/errors.ts';

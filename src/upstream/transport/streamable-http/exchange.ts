@@ -1,6 +1,6 @@
 /**
- * One POST to an HTTP server and its response, as a handler of the egress pool (no promise, no signal, no timer per call).
- * Guarantees: `failed` or the reply comes at most once; the body is read to its end or the socket destroyed, at most a second after the reply.
+ * One POST to an HTTP server and its response, as a handler of the egress pool: no promise, signal or timer per call.
+ * Guarantees: `failed` or the reply comes at most once; the body is read to its end or cut, within a second after it.
  */
 import type { HubError } from '../../../model/errors.ts';
 import {
