@@ -224,7 +224,7 @@ function createPrivateHandler(
     registry,
     beat,
     failures,
-    peerEndpoint: createPeerEndpoint({ runtime, limits, registry }),
+    peerEndpoint: createPeerEndpoint({ runtime, limits, registry, slot: options.slot, handover: options.handover }),
     handover: (request, response) => options.handover.serve(registry, request, response),
     holders: (request, response) => holders.serve((session) => registry.holdsSession(session), request, response),
     names: (request, response) => lateNames.serve(request, response),

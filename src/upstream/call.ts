@@ -8,6 +8,8 @@ import type { ConnectionOwner } from './client-context.ts';
 
 /** Tells another worker, on its private socket, for which key a call is made; percent-encoded. */
 export const SHARE_HEADER = 'x-mcphub-share';
+/** Tells another worker, on its private socket, the id (slot) of the worker that forwards a call. */
+export const WORKER_HEADER = 'x-mcphub-worker';
 
 export interface UpstreamCall {
   readonly method: string;

@@ -30,22 +30,22 @@ export class ServerPlacement {
 
   /** Creates the transport of the shared link. */
   makeTransport(spec: ServerSpec, events: TransportEvents): Transport {
-    const { runtime, limits, handover, peerSocket, makeTransport } = this.#parts;
+    const { runtime, limits, slot, handover, peerSocket, makeTransport } = this.#parts;
     if (this.kindOf(spec) !== 'forward') return makeTransport(spec, events, true);
     const isOfThisPlace = this.isAtHome(spec) || !isLocal(spec);
     const socketPath = (isOfThisPlace && handover?.runsAt(spec.slug)) || peerSocket(spec.homeHub);
-    return createForwardTransport({ runtime, limits, spec, socketPath, events });
+    return createForwardTransport({ runtime, limits, spec, socketPath, slot, events });
   }
 
   /** Returns how other workers that may hold the only session of a server are found; undefined when there are none. */
   sharingOf(spec: ServerSpec): SessionSharing | undefined {
-    const { runtime, limits, holders } = this.#parts;
+    const { runtime, limits, slot, holders } = this.#parts;
     if (!holders || this.kindOf(spec) !== 'remote') return undefined;
     return {
       find: (deadline) => holders.find(spec, deadline),
       isHeldAt: (peer, deadline) => holders.isHeldAt(peer, spec, deadline),
       through: (socketPath) => (own, events) =>
-        createForwardTransport({ runtime, limits, spec: own, socketPath, events }),
+        createForwardTransport({ runtime, limits, spec: own, socketPath, slot, events }),
     };
   }
 }

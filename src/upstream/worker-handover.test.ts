@@ -10,6 +10,7 @@ import { limitsFrom } from '../config/limits.ts';
 import { DESCENDANT_MARK } from '../model/supervisor-messages.ts';
 import { createRuntime } from '../runtime/runtime.ts';
 import { livingMarked } from '../subprocess/terminate/sweep.ts';
+import type { ServerStatus } from './status.ts';
 import { WorkerHandover } from './worker-handover.ts';
 
 const skip = process.platform !== 'linux';
@@ -69,4 +70,79 @@ test('what a killed worker has left of a server is ended before the next process
     await runtime.scope.close(runtime.deadline(1000));
     await rm(directory, { recursive: true });
   }
+});
+
+async function handoverRig() {
+  const directory = await mkdtemp(join(tmpdir(), 'handover-'));
+  const predecessor = join(directory, 'p.sock');
+  const runtime = createRuntime();
+  const limits = limitsFrom({});
+  const parts = { runtime, limits, socketPath: join(directory, 'h.sock') };
+  const old = new WorkerHandover({ ...parts, predecessor: undefined, mark: MARK });
+  const calls: Record<string, number> = { one: 0 };
+  const moves: string[] = [];
+  const ended = Promise.withResolvers<void>();
+  const registry = {
+    runningHere: () => calls,
+    move: (slug: string) => {
+      moves.push(slug);
+      delete calls[slug];
+      return ended.promise;
+    },
+  };
+  const server = createServer((request, response) => old.serve(registry, request, response));
+  await new Promise<void>((done) => server.listen(predecessor, done));
+  return {
+    old,
+    calls,
+    moves,
+    end: ended.resolve,
+    /** A worker that takes the server as soon as it may. `own`: its own calls to it. */
+    next(own = 0) {
+      const handover = new WorkerHandover({ ...parts, predecessor, mark: `${MARK}1` });
+      const taken: string[] = [];
+      const taking = {
+        heldElsewhere: () => (taken.length === 0 ? ['one'] : []),
+        status: () => ({ inFlight: own, queued: 0 }) as ServerStatus,
+        hasCallsFrom: () => false,
+        move: async (slug: string) => void taken.push(slug),
+      };
+      handover.takeFrom(taking, () => {});
+      return { handover, taken };
+    },
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await runtime.scope.close(runtime.deadline(1000));
+      await rm(directory, { recursive: true });
+    },
+  };
+}
+
+// case: SV32
+test('a second replacement waits for the process that the first has asked for and did not get', async () => {
+  await using rig = await handoverRig();
+  rig.old.leave();
+  const released: string[] = [];
+  for (const name of ['killed', 'second']) {
+    const { handover, taken } = rig.next();
+    await until(() => taken.length === 1, 5000, 'it is taken');
+    void handover.released('one')?.then(() => released.push(name));
+  }
+  await new Promise((done) => setTimeout(done, 300));
+  assert.deepEqual([released, rig.moves], [[], ['one']]);
+  rig.end();
+  await until(() => released.length === 2, 5000, 'both know that it has ended');
+});
+
+test("a server with a long call is not taken, however many calls its replacement's clients make", async () => {
+  await using rig = await handoverRig();
+  rig.old.leave();
+  // A call of the replacement is counted there, and has not arrived here.
+  rig.calls.one = 1;
+  const { taken } = rig.next(1);
+  await new Promise((done) => setTimeout(done, 1000));
+  assert.deepEqual(taken, []);
+  // What is running is the replacement's own.
+  using _forwarded = rig.old.countForwarded('one');
+  await until(() => taken.length === 1, 5000, 'it is taken');
 });

@@ -31,6 +31,8 @@ interface Held {
   readonly mark?: string;
   /** Running and queued calls of the servers whose process this worker runs, or whose only session it holds. */
   readonly calls: Readonly<Record<string, number>>;
+  /** How many of these calls the replacement has forwarded; servers without one, and older versions, are absent. */
+  readonly forwarded?: Readonly<Record<string, number>>;
 }
 
 /** Parses a response; returns undefined when there was none, or it is incomplete. */
@@ -66,7 +68,10 @@ export class WorkerHandover {
   readonly #taken = new Set<string>(); // bounded by: servers
   /** Polls in a row in which all running calls were brief. */
   readonly #brief = new Map<string, number>(); // bounded by: servers
-  readonly #given = new Set<string>(); // bounded by: servers
+  /** Servers that were given away; each settles when this worker has ended its process or session. */
+  readonly #given = new Map<string, Promise<void>>(); // bounded by: servers
+  /** Running calls that the replacement has forwarded, by server. */
+  readonly #forwarded = new Map<string, number>(); // bounded by: servers
   #isAlone: boolean;
   #isLeaving = false;
   #predecessorMark: string | undefined;
@@ -94,6 +99,17 @@ export class WorkerHandover {
   runsAt(server: string): string | undefined {
     if (this.#given.has(server)) return this.#parts.socketPath;
     return this.#isAlone || this.#taken.has(server) ? undefined : this.#parts.predecessor;
+  }
+
+  /** Counts a call that a worker with the same id, the replacement, has forwarded. Dispose of it when it is over. */
+  countForwarded(server: string): Disposable {
+    const count = (change: number): void => {
+      const calls = (this.#forwarded.get(server) ?? 0) + change;
+      if (calls > 0) this.#forwarded.set(server, calls);
+      else this.#forwarded.delete(server);
+    };
+    count(1);
+    return { [Symbol.dispose]: () => count(-1) };
   }
 
   /** Records that this worker has been replaced. */
@@ -154,17 +170,28 @@ export class WorkerHandover {
     const server = (asked.url ?? '').slice(PATH.length + 1);
     const calls = registry.runningHere();
     if (asked.method === 'GET') {
-      const held: Held = { isLeaving: this.#isLeaving, mark: this.#parts.mark, calls };
+      const forwarded = Object.fromEntries(this.#forwarded);
+      const held: Held = { isLeaving: this.#isLeaving, mark: this.#parts.mark, calls, forwarded };
       return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(held));
     }
     if (!this.#isLeaving) return void response.writeHead(202).end();
     // There is nothing to end of a server that this worker does not run.
-    if (this.#given.has(server) || !Object.hasOwn(calls, server)) return void response.writeHead(204).end();
-    this.#given.add(server);
+    if (!this.#given.has(server) && !Object.hasOwn(calls, server)) return void response.writeHead(204).end();
     this.#parts.runtime.scope.run(`give ${server}`, async () => {
-      await registry.move(server);
+      await this.#give(server, registry);
       response.writeHead(204).end();
     });
+  }
+
+  /** Settles when the process or session has ended, also for a second replacement because the first was killed. */
+  async #give(server: string, registry: Pick<ServerRegistry, 'move'>): Promise<void> {
+    const before = this.#given.get(server);
+    if (before !== undefined) return before;
+    const ended = Promise.withResolvers<void>();
+    // `move` asks `runsAt`.
+    this.#given.set(server, ended.promise);
+    await registry.move(server);
+    ended.resolve();
   }
 
   /**
@@ -186,7 +213,7 @@ export class WorkerHandover {
     for (const server of waiting) {
       const { inFlight = 0, queued = 0 } = registry.status(server) ?? {};
       const own = inFlight + queued;
-      const others = (held?.calls[server] ?? 0) - own;
+      const others = (held?.calls[server] ?? 0) - (held?.forwarded ? (held.forwarded[server] ?? 0) : own);
       // No call is running for a server that does not run there: a worker that has exited since had taken it.
       const isThere = held !== undefined && Object.hasOwn(held.calls, server);
       const briefLooks = registry.hasCallsFrom(server, nowMs - BRIEF_MS) ? 0 : (this.#brief.get(server) ?? 0) + 1;

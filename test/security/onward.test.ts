@@ -201,7 +201,7 @@ test('upstream/transport/peer/forward.ts sends each message as one POST with a l
   const ends = { failed: none, unreadable: none, unmatched: none, sessionLost: none, closed: none };
   const events = { ...ends, message: none, alive: none, phase: none, said: none, learned: none, question: none };
   const spec = { slug: 'one', name: 'one', homeHub: 1 } as ServerSpec;
-  const transport = createForwardTransport({ runtime, limits, spec, socketPath, events });
+  const transport = createForwardTransport({ runtime, limits, spec, socketPath, slot: 2, events });
   await transport.start(runtime.deadline(1000));
   for (const [at, frame] of [SMUGGLED, '', '0\r\n\r\n', '{}'].entries())
     assert.equal(transport.send(Buffer.from(frame), at + 1, runtime.deadline(1000)), undefined);

@@ -100,7 +100,13 @@ export class LiveFleet {
 
   /** Serves this fleet to sibling hubs on its socket. */
   async openDoor(): Promise<void> {
-    const door = createPeerEndpoint({ runtime: this.runtime, limits: this.#limits, registry: this.registry });
+    const door = createPeerEndpoint({
+      runtime: this.runtime,
+      limits: this.#limits,
+      registry: this.registry,
+      slot: this.#options.slot ?? 1,
+      handover: { countForwarded: () => ({ [Symbol.dispose]() {} }) },
+    });
     this.#door = createServer(door);
     await new Promise<void>((resolve) => this.#door?.listen(this.#options.socketPath, resolve));
   }

@@ -12,10 +12,11 @@ import type { CallParams, Envelope, Progress } from '../../protocol/message.ts';
 import { scanCallParams, scanEnvelope, scanProgress } from '../../protocol/scan.ts';
 import { callParamsFor } from '../../protocol/write.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import { SHARE_HEADER, type UpstreamReply } from '../call.ts';
+import { SHARE_HEADER, type UpstreamReply, WORKER_HEADER } from '../call.ts';
 import { capabilitiesOf } from '../link/raw-listing.ts';
 import type { ServerRegistry } from '../registry.ts';
 import { listStart } from '../unread-notes.ts';
+import type { WorkerHandover } from '../worker-handover.ts';
 import { readPeerBody } from './peer-body.ts';
 import { PeerReply } from './peer-reply.ts';
 
@@ -23,6 +24,9 @@ export interface PeerEndpointParts {
   readonly runtime: Runtime;
   readonly limits: Limits;
   readonly registry: Pick<ServerRegistry, 'call' | 'whenReady' | 'status' | 'rawListing' | 'startBudget'>;
+  /** Id of this worker. */
+  readonly slot: number;
+  readonly handover: Pick<WorkerHandover, 'countForwarded'>;
 }
 
 const EMPTY = Buffer.from('{}');
@@ -77,7 +81,11 @@ async function serve(
     return;
   }
   reply.idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);
-  const answer = await answerTo(parts, slug, envelope, { reply, share: shareIn(request) });
+  const answer = await answerTo(parts, slug, envelope, {
+    reply,
+    share: shareIn(request),
+    worker: Number(request.headers[WORKER_HEADER]),
+  });
   if (isRefusal(answer)) reply.refuse(answer);
   else reply.answer(answer);
 }
@@ -86,6 +94,8 @@ interface PeerCall {
   readonly reply: PeerReply;
   /** The key for which the other worker calls. */
   readonly share: string;
+  /** Id of that worker; NaN for older versions. */
+  readonly worker: number;
 }
 
 /** Returns the key for which another worker calls. */
@@ -177,17 +187,19 @@ async function passOn(
   parts: PeerEndpointParts,
   slug: string,
   envelope: Envelope,
-  { reply, share }: PeerCall,
+  { reply, share, worker }: PeerCall,
 ): Promise<Outcome<UpstreamReply>> {
-  const { registry } = parts;
+  const { registry, slot, handover } = parts;
   const { bytes, params, method } = envelope;
   const call: Outcome<Progress & Partial<CallParams>> =
     method === 'tools/call' ? scanCallParams(envelope) : scanProgress(envelope);
   if (isRefusal(call)) return call;
   const { progressToken } = call;
   using budget = registry.startBudget(slug, call.name);
+  // A worker with the same id is the replacement of this one.
+  using _forwarded = worker === slot ? handover.countForwarded(slug) : undefined;
   reply.onGone(() => budget.deadline.end('client-gone'));
-  // Awaited here, because the budget is disposed of when this function ends.
+  // Awaited here, because the budget and the count are disposed of when this function ends.
   return await registry.call(slug, {
     method,
     tool: call.name,

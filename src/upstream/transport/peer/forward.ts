@@ -13,7 +13,7 @@ import type { ServerSpec } from '../../../model/snapshot.ts';
 import { CappedSlots } from '../../../runtime/capped.ts';
 import type { Deadline } from '../../../runtime/deadline.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
-import { SHARE_HEADER } from '../../call.ts';
+import { SHARE_HEADER, WORKER_HEADER } from '../../call.ts';
 import { guardedEvents } from '../guarded-events.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { ForwardAnswer } from './forward-answer.ts';
@@ -24,6 +24,8 @@ export interface ForwardTransportOptions {
   readonly spec: ServerSpec;
   /** Private socket of the owner worker. */
   readonly socketPath: string;
+  /** Id of this worker. */
+  readonly slot: number;
   readonly events: TransportEvents;
 }
 
@@ -105,7 +107,7 @@ class ForwardTransport implements Transport {
   }
 
   #post(frame: Buffer, id: number, share: string | undefined): void {
-    const { runtime, spec, limits, socketPath } = this.#options;
+    const { runtime, spec, limits, socketPath, slot: worker } = this.#options;
     const call = request({
       agent: this.#agent,
       socketPath,
@@ -116,6 +118,7 @@ class ForwardTransport implements Transport {
         'content-type': 'application/json',
         'content-length': frame.length,
         accept: 'application/json, text/event-stream',
+        [WORKER_HEADER]: String(worker),
         ...(share === undefined ? {} : { [SHARE_HEADER]: encodeURIComponent(share) }),
       },
     });
