@@ -4,7 +4,7 @@
  * `handshakeMs`; then the name is resolved, or the error names server, phase, time and setting. For listed servers an
  * unknown name is unknown.
  */
-import { normalName } from '../catalog/names.ts';
+import { normalName } from '../catalog/exposed-name.ts';
 import type { Route } from '../catalog/route.ts';
 import type { View } from '../catalog/view.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';

@@ -7,7 +7,8 @@
 import type { Limits } from '../config/limits.ts';
 import type { Hidden, ItemKind, ListedTool } from '../model/snapshot.ts';
 import { wellFormedText } from '../protocol/json-text.ts';
-import { decodeString, type Member, RESCAN_LIMITS, rebuild, scanMembers } from './_members.ts';
+import { decodeString } from './_json-bytes.ts';
+import { type Member, RESCAN_LIMITS, rebuild, scanMembers } from './_members.ts';
 import { isObject, type Json, type Repair, repairTool } from './_repair.ts';
 import { repairPrompt, repairResource } from './_repair-items.ts';
 import { truncateJsonString, truncateText } from './_truncate.ts';

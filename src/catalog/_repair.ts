@@ -5,7 +5,8 @@
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/schema#tool
  */
 import { isEmptyArray, isListOfStrings, mayHaveEmpty, withFilledSchemas } from './_empty-schemas.ts';
-import { type ByteSpan, type Member, RESCAN_LIMITS, rebuild, scanMembers } from './_members.ts';
+import type { ByteSpan } from './_json-bytes.ts';
+import { type Member, RESCAN_LIMITS, rebuild, scanMembers } from './_members.ts';
 
 export interface Repair {
   /** By top-level key: the new JSON text, or undefined = the member is removed. */

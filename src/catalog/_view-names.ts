@@ -9,7 +9,7 @@ import { joinSteps } from './_json-list.ts';
 import { ListJson } from './_list-json.ts';
 import type { Item, ItemIndex } from './_server-index.ts';
 import { closestName } from './closest-name.ts';
-import { nameAliases, normalName } from './names.ts';
+import { nameAliases, normalName } from './exposed-name.ts';
 import type { Route } from './route.ts';
 
 /** The index of one server in a view; `allowed`: native names, undefined = all. */

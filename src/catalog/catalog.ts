@@ -10,9 +10,10 @@ import type { GroupSpec, ServerSpec, Snapshot } from '../model/snapshot.ts';
 import { CappedMap } from '../runtime/capped.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { atOnce } from '../runtime/take-turn.ts';
+import { buildView, type IndexedView, SERVER_VIEW_PREFIX, type Selection } from './_indexed-view.ts';
 import { type NameLookup, nameLookup, nameOwners, STEP_ROWS } from './_name-owners.ts';
 import { buildServerIndex, type FindExposedName, type ServerIndex } from './_server-index.ts';
-import { buildView, type IndexedView, type ListKind, SERVER_VIEW_PREFIX, type Selection, type View } from './view.ts';
+import type { ListKind, View } from './view.ts';
 
 /** The part of a snapshot from which the catalog is built. */
 export type CatalogInput = Pick<Snapshot, 'servers' | 'groups' | 'listings' | 'names'>;

@@ -7,7 +7,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { listingOf, serverSpec } from '../../test/support/catalog-worlds.ts';
 import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
-import { assignNames, EXPOSED_NAME, nameAliases, normalName } from './names.ts';
+import { EXPOSED_NAME, nameAliases, normalName } from './exposed-name.ts';
+import { assignNames } from './names.ts';
 
 function nameAll(tools: Readonly<Record<string, readonly string[]>>, assigned: readonly GivenName[] = []): GivenName[] {
   const servers: ServerSpec[] = Object.keys(tools).map((slug) => serverSpec(slug));

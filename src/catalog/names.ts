@@ -6,14 +6,11 @@
  * Guarantees: pure; an assigned name stays; names are unique and valid; the same input gives the same names. Control
  * stores them.
  */
-import { createHash } from 'node:crypto';
 import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
 import { atOnce } from '../runtime/take-turn.ts';
+import { EXPOSED_NAME, unusedName } from './exposed-name.ts';
 import { exposedTemplate, exposedUri, isHubUri } from './exposed-uri.ts';
 
-export const EXPOSED_NAME = /^[A-Za-z0-9_]{1,48}$/;
-const MAX_LENGTH = 48;
-const HASH_LENGTH = 6;
 /** Names of each kind kept for items that a configured server no longer lists; the oldest are deleted first. */
 const RETIRED_PER_SERVER = 1000;
 
@@ -156,11 +153,6 @@ function* keepNames(input: KindInput): Generator<void, KeptNames> {
   return yield* keepNames({ ...input, assigned: kept });
 }
 
-/** Returns one string for a server and a native name; slugs contain no line feed. */
-export function pairKey(server: string, native: string): string {
-  return `${server}\n${native}`;
-}
-
 function isValidName(kind: Kind, exposed: string, server: string, native: string): boolean {
   if (!isAddress(kind)) return EXPOSED_NAME.test(exposed);
   return exposed === (isHubUri(native) ? '' : native) || exposed === hubAddress(kind, server, native);
@@ -173,48 +165,4 @@ function unusedAddress(
   taken: ReadonlySet<string>,
 ): string {
   return taken.has(native) || isHubUri(native) ? hubAddress(kind, server, native) : native;
-}
-
-function unusedName(server: string, native: string, taken: ReadonlySet<string>): string {
-  const plain = plainName(server, native);
-  if (!taken.has(plain)) return plain;
-  for (let round = 0; ; round += 1) {
-    const name = withHash(plain, hashOf(server, native, round));
-    if (!taken.has(name)) return name;
-  }
-}
-
-function plainName(server: string, native: string): string {
-  const tool = replaceInvalid(native);
-  // A tool name without ASCII letters leaves nothing readable; then only the hash distinguishes tools.
-  const readable = /[A-Za-z0-9]/.test(tool) ? tool : hashOf(server, native, 0);
-  const whole = `${replaceInvalid(server)}_${readable}`;
-  return whole.length <= MAX_LENGTH ? whole : withHash(whole, hashOf(server, native, 0));
-}
-
-function withHash(name: string, hash: string): string {
-  return `${name.slice(0, MAX_LENGTH - HASH_LENGTH - 1)}_${hash}`;
-}
-
-function hashOf(server: string, native: string, round: number): string {
-  const text = round === 0 ? pairKey(server, native) : `${pairKey(server, native)}\n${round}`;
-  return createHash('sha256').update(text).digest('hex').slice(0, HASH_LENGTH);
-}
-
-function replaceInvalid(text: string): string {
-  return text.replaceAll(/[^A-Za-z0-9_]/gu, '_');
-}
-
-/** Returns the normal form of a name: other characters than letters and digits become one underscore; case stays. */
-export function normalName(name: string): string {
-  return name.replaceAll(/[^A-Za-z0-9]+/gu, '_');
-}
-
-/**
- * Returns other spellings, in normal form, that lead to a tool when unambiguous: `server_tool` untruncated, and the
- * native name alone.
- */
-export function nameAliases(server: string, native: string): readonly string[] {
-  const [qualified, bare] = [normalName(`${server}_${native}`), normalName(native)];
-  return qualified === bare ? [qualified] : [qualified, bare];
 }

@@ -2,7 +2,9 @@
  * Updates the assigned exposed names when listings change. `catalog/names.ts` constructs the names.
  * Guarantees: pure; names of servers that are not configured now are kept until another tool or prompt needs them.
  */
-import { nameSteps, pairKey } from '../catalog/names.ts';
+
+import { pairKey } from '../catalog/exposed-name.ts';
+import { nameSteps } from '../catalog/names.ts';
 import type { GivenName, Listing, ServerSpec } from '../model/snapshot.ts';
 import { atOnce } from '../runtime/take-turn.ts';
 
