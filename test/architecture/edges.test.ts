@@ -56,7 +56,7 @@ const EDGES: readonly Edge[] = [
   edge('relay/_control-connection.ts', ['outside'], 'a worker’s end of a socket of control'),
   edge('relay/keys-server.ts', ['outside'], 'control’s end of the keys connection'),
   edge('relay/relay-server.ts', ['outside'], 'control’s end of the relay socket'),
-  edge('relay/snapshot-file.ts', ['outside'], 'the last snapshot on disk'),
+  edge('relay/_stored-snapshots.ts', ['outside'], 'the last snapshots and keys on disk'),
   edge('seal/secret-file.ts', ['outside'], 'makes or reads the sealing secret at boot'),
   edge('store/_migrate.ts', ['outside'], 'backs the file up before a migration'),
   edge('store/_sqlite.ts', ['outside', 'sync'], 'SQLite is synchronous; control alone opens it'),
