@@ -5,7 +5,7 @@ import { keyRecord, snapshotOf } from '../../test/support/small-worlds.ts';
 import { isRefusal } from '../model/outcome.ts';
 import { ANONYMOUS_PRINCIPAL, type Principal, type ViewName } from '../model/principal.ts';
 import type { KeyRecord, Snapshot } from '../model/snapshot.ts';
-import type { OpenUse } from '../runtime/open-work.ts';
+import type { OpenUse } from '../runtime/open-item.ts';
 import { createAccessCheck } from './rights.ts';
 
 const SERVERS = [serverSpec('git'), serverSpec('files')];

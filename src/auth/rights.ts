@@ -8,7 +8,8 @@
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import { LOCAL_PRINCIPAL, type Principal, type ViewName } from '../model/principal.ts';
 import type { GroupSpec, KeyRecord, Snapshot } from '../model/snapshot.ts';
-import type { AccessCheck, OpenUse } from '../runtime/open-work.ts';
+import type { OpenUse } from '../runtime/open-item.ts';
+import type { AccessCheck } from '../runtime/open-work.ts';
 import { type PathTarget, viewFor, viewKey } from './access.ts';
 
 /** Native tool names by server slug; `all` for all its tools. */

@@ -11,7 +11,7 @@ import type { Snapshot } from '../model/snapshot.ts';
 import type { BackChannel } from '../protocol/back-channel.ts';
 import type { RequestMeta } from '../protocol/era-2026/request-meta.ts';
 import type { Envelope } from '../protocol/message.ts';
-import type { OpenItem } from '../runtime/open-work.ts';
+import type { OpenItem } from '../runtime/open-item.ts';
 import type { Session } from '../session/sessions.ts';
 import type { ConnectionOwner } from '../upstream/client-context.ts';
 

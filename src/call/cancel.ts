@@ -7,7 +7,7 @@
 
 import { Refusal } from '../model/outcome.ts';
 import { paramSpan } from '../protocol/scan.ts';
-import { CappedSlots } from '../runtime/capped.ts';
+import { CappedSlots } from '../runtime/capped-slots.ts';
 import type { Call } from './call.ts';
 import type { PipelineParts } from './pipeline-parts.ts';
 

@@ -10,7 +10,7 @@ import type { Route } from '../catalog/route.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal, type Outcome, Refusal } from '../model/outcome.ts';
 import type { Deadline } from '../runtime/deadline.ts';
-import type { Access, OpenItem } from '../runtime/open-work.ts';
+import type { Access, OpenItem } from '../runtime/open-item.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import type { ServerRegistry } from '../upstream/registry.ts';
 import type { Call } from './call.ts';

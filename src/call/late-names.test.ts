@@ -12,7 +12,7 @@ import { until } from '../../test/support/hub.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { View } from '../catalog/view.ts';
 import { isRefusal, Refusal } from '../model/outcome.ts';
-import type { Access, OpenItem } from '../runtime/open-work.ts';
+import type { Access, OpenItem } from '../runtime/open-item.ts';
 import type { Call } from './call.ts';
 import { LateNames } from './late-names.ts';
 

@@ -12,7 +12,7 @@ import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { soleMember } from '../protocol/sole-member.ts';
 import { notificationFrame, replaceSpans } from '../protocol/write.ts';
 import { CappedMap } from '../runtime/capped.ts';
-import type { Access } from '../runtime/open-work.ts';
+import type { Access } from '../runtime/open-item.ts';
 import { isEphemeral } from '../session/ephemeral.ts';
 import type { SessionKind } from '../session/preferences.ts';
 import { sealedPath } from '../session/session-token.ts';

@@ -9,7 +9,8 @@ import { open, readdir, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path';
 import { HubError } from '../model/errors.ts';
 import type { Deadline } from '../runtime/deadline.ts';
-import type { WaitLabel, Waits } from '../runtime/waits.ts';
+import type { WaitLabel } from '../runtime/wait-labels.ts';
+import type { Waits } from '../runtime/waits.ts';
 
 export interface AtomicWrite {
   readonly waits: Waits;

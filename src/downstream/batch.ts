@@ -15,8 +15,8 @@ import { clientScan, scanEnvelope, splitBatch } from '../protocol/scan.ts';
 import { refusalFrame } from '../protocol/write.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Authorized } from './authorized.ts';
-import { batchPiece } from './exchange.ts';
 import { traceRefusal, writePieces, writeRefusal } from './http-answer.ts';
+import { batchPiece } from './reply-frame.ts';
 import { headerText } from './stateless.ts';
 
 export interface BatchParts {

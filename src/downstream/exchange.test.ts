@@ -13,7 +13,8 @@ import { scanEnvelope } from '../protocol/scan.ts';
 import { createKeyRing } from '../seal/key-ring.ts';
 import { ResumableStreams } from '../session/resumable-streams.ts';
 import { type Session, Sessions } from '../session/sessions.ts';
-import { batchPiece, Exchange } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import { batchPiece } from './reply-frame.ts';
 import { Streams } from './streams.ts';
 
 const BOTH = 'application/json, text/event-stream';

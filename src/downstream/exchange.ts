@@ -13,18 +13,14 @@ import type { Answer, Asking, BackChannel } from '../protocol/back-channel.ts';
 import { primesStreams } from '../protocol/era-2025/versions.ts';
 import type { Envelope } from '../protocol/message.ts';
 import { notificationFrame, refusalFrame } from '../protocol/write.ts';
-import type { Access } from '../runtime/open-work.ts';
+import type { Access } from '../runtime/open-item.ts';
 import type { ResumableStream, ResumableStreams } from '../session/resumable-streams.ts';
 import type { Session, Sessions } from '../session/sessions.ts';
 import { acceptsEventStream } from './header-values.ts';
 import { answerRefusal, traceRefusal, writeFrame } from './http-answer.ts';
-import type { SseStream, Streams } from './streams.ts';
-
-const RESULT_HEAD = Buffer.from('{"jsonrpc":"2.0","id":');
-const RESULT_MEMBER = Buffer.from(',"result":');
-const ERROR_MEMBER = Buffer.from(',"error":');
-const TAIL = Buffer.from('}');
-const NOTHING = Buffer.alloc(0);
+import { isUnanswered, replyFrame } from './reply-frame.ts';
+import type { SseStream } from './sse-stream.ts';
+import type { Streams } from './streams.ts';
 
 export interface ExchangeParts {
   readonly streams: Streams;
@@ -178,28 +174,6 @@ export class Exchange implements BackChannel {
   }
 }
 
-type Answered = Exclude<Reply, { readonly kind: 'accepted' }>;
-
-function replyFrame(idRaw: Buffer, reply: Answered): Buffer {
-  if (reply.kind === 'error') return Buffer.concat([RESULT_HEAD, idRaw, ERROR_MEMBER, reply.json, TAIL]);
-  const { head = NOTHING, tail = NOTHING } = reply.around ?? {};
-  return Buffer.concat([RESULT_HEAD, idRaw, RESULT_MEMBER, head, reply.json, tail, TAIL]);
-}
-
 function sessionHeader(reply: Reply): Record<string, string> | undefined {
   return reply.kind === 'result' && reply.session ? { 'mcp-session-id': reply.session.id } : undefined;
-}
-
-/** Tells whether the client has cancelled the request: then nothing may be sent under its id. */
-function isUnanswered(outcome: Outcome<Reply>): boolean {
-  return isRefusal(outcome) && outcome.code === 'cancelled';
-}
-
-/** Returns one answer of a batch as text; undefined when there is none. */
-export function batchPiece(envelope: Envelope, outcome: Outcome<Reply>): Buffer | undefined {
-  if (envelope.kind !== 'request' || isUnanswered(outcome)) return undefined;
-  const idRaw = envelope.bytes.subarray(envelope.id.at, envelope.id.end);
-  if (isRefusal(outcome)) return refusalFrame(idRaw, outcome);
-  if (outcome.kind === 'accepted') return undefined;
-  return replyFrame(idRaw, outcome);
 }

@@ -18,7 +18,8 @@ import { headerValue } from './header-values.ts';
 import { writeRefusal } from './http-answer.ts';
 import type { PeerWorkers } from './peer-workers.ts';
 import type { SessionAffinity } from './session-affinity.ts';
-import type { SseStream, Streams } from './streams.ts';
+import type { SseStream } from './sse-stream.ts';
+import type { Streams } from './streams.ts';
 
 export interface GetStreamParts {
   readonly runtime: Runtime;

@@ -25,14 +25,15 @@ import { Authorized } from './authorized.ts';
 import type { Bodies } from './bodies.ts';
 import { readBody } from './body.ts';
 import { countConnectionFor } from './connection-table.ts';
-import { batchPiece } from './exchange.ts';
 import { whenSettled } from './guarded-http.ts';
 import { refuseType } from './header-values.ts';
 import { refuseRequest, traceRefusal, writeRefusal } from './http-answer.ts';
 import { isHop, type PeerWorkers } from './peer-workers.ts';
+import { batchPiece } from './reply-frame.ts';
 import { requestContextFrom } from './request-context.ts';
 import { countFor } from './slow-reader.ts';
-import type { SseStream, Streams } from './streams.ts';
+import type { SseStream } from './sse-stream.ts';
+import type { Streams } from './streams.ts';
 
 export interface LegacySseParts {
   readonly runtime: Runtime;

@@ -10,7 +10,7 @@ import { isRefusal } from '../model/outcome.ts';
 import { completeResult, subscriptionParams } from '../protocol/era-2026/results.ts';
 import { memberSpan, stringAt } from '../protocol/scan.ts';
 import { notificationFrame, refusalFrame, replaceSpans, resultFrame } from '../protocol/write.ts';
-import type { Access } from '../runtime/open-work.ts';
+import type { Access } from '../runtime/open-item.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Sessions } from '../session/sessions.ts';
 import { writeRefusal } from './http-answer.ts';

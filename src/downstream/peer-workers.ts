@@ -8,7 +8,7 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage, type 
 import type { Limits } from '../config/limits.ts';
 import { WORKER_TOKEN_HEADER } from '../model/control-headers.ts';
 import { isRefusal } from '../model/outcome.ts';
-import type { Access } from '../runtime/open-work.ts';
+import type { Access } from '../runtime/open-item.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { FairCount } from '../runtime/shares.ts';
 import { pour } from './_pour.ts';

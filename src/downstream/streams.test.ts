@@ -6,7 +6,8 @@ import { type FrozenRuntime, frozenRuntime } from '../../test/support/frozen-run
 import { accessOf } from '../../test/support/small-worlds.ts';
 import { type Limits, limitsFrom } from '../config/limits.ts';
 import { isRefusal } from '../model/outcome.ts';
-import { type SseStream, Streams } from './streams.ts';
+import type { SseStream } from './sse-stream.ts';
+import { Streams } from './streams.ts';
 
 interface Opened {
   readonly stream: SseStream;

@@ -8,7 +8,7 @@
  */
 
 import { HubError } from '../model/errors.ts';
-import { CappedSlots } from '../runtime/capped.ts';
+import { CappedSlots } from '../runtime/capped-slots.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { TimerWheelEntry } from '../runtime/timer-wheel.ts';
 import type { Connector } from './_connector.ts';

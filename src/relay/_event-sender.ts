@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net';
 import type { Limits } from '../config/limits.ts';
 import type { HubEvent } from '../model/events.ts';
-import { CappedQueue } from '../runtime/capped.ts';
+import { CappedQueue } from '../runtime/capped-queue.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { encodeFact } from './relay-messages.ts';
 

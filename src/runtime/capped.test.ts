@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { CappedCount, CappedMap, CappedQueue, CappedSlots, ContainerLimits } from './capped.ts';
+import { CappedCount, CappedMap, ContainerLimits } from './capped.ts';
+import { CappedQueue } from './capped-queue.ts';
+import { CappedSlots } from './capped-slots.ts';
 
 test('a full map refuses new keys or forgets the least recently used, and counts it', () => {
   const ceilings = new ContainerLimits();

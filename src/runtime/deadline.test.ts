@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { HubError } from '../model/errors.ts';
-import { IdleWatch } from './deadline.ts';
+import { IdleWatch } from './idle-watch.ts';
 
 test('a deadline ends by itself, at most one tick late, and says why', () => {
   const { runtime, advance } = frozenRuntime();

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { frozenRuntime } from '../../test/support/frozen-runtime.ts';
 import { accessOf, snapshotOf } from '../../test/support/small-worlds.ts';
 import { isRefusal, Refusal } from '../model/outcome.ts';
-import type { OpenKind } from './open-work.ts';
+import type { OpenKind } from './open-item.ts';
 
 function registry() {
   const frozen = frozenRuntime();

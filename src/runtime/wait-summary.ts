@@ -2,7 +2,9 @@
  * Summarises the waits of a process on one line for crash reports: how many of each kind, and which has lasted longest.
  * Guarantees: a pure function; the text has at most `MAX_CHARS` characters.
  */
-import type { WaitLabel, WaitRow } from './waits.ts';
+
+import type { WaitLabel } from './wait-labels.ts';
+import type { WaitRow } from './waits.ts';
 
 const MAX_CHARS = 1024;
 

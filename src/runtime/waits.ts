@@ -6,48 +6,11 @@
  */
 
 import { HubError } from '../model/errors.ts';
-import { CappedSlots, type ContainerLimits } from './capped.ts';
+import type { ContainerLimits } from './capped.ts';
+import { CappedSlots } from './capped-slots.ts';
 import type { Clock } from './clock.ts';
 import type { Deadline, EndReason } from './deadline.ts';
-
-/** The closed list of places where the hub waits. Adding one is a design decision. */
-export type WaitLabel =
-  | 'body'
-  | 'kernel-table'
-  | 'upstream-listen'
-  | 'drain'
-  | 'client-answer'
-  | 'upstream-queue'
-  | 'upstream-call'
-  | 'upstream-connect'
-  | 'upstream-handshake'
-  | 'upstream-list'
-  | 'upstream-ping'
-  | 'upstream-start'
-  | 'upstream-install'
-  | 'upstream-stop'
-  | 'upstream-cancel'
-  | 'dns'
-  | 'first-catalog'
-  | 'link-ready'
-  | 'owner-forward'
-  | 'replay-fetch'
-  | 'cache-lookup'
-  | 'control-forward'
-  | 'relay-connect'
-  | 'snapshot-read'
-  | 'snapshot-write'
-  | 'first-snapshot'
-  | 'store'
-  | 'config-read'
-  | 'login-shell'
-  | 'hub-ask'
-  | 'keys-confirm'
-  | 'service-start'
-  | 'service-stop'
-  | 'scope-close'
-  | 'probe'
-  | 'background';
+import type { WaitLabel } from './wait-labels.ts';
 
 export interface WaitSpec<T> {
   readonly label: WaitLabel;

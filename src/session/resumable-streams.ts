@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import type { Limits } from '../config/limits.ts';
 import { isRefusal } from '../model/outcome.ts';
 import { isRequestId } from '../protocol/answer-id.ts';
-import type { Access } from '../runtime/open-work.ts';
+import type { Access } from '../runtime/open-item.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { FairCount, FairMap } from '../runtime/shares.ts';
 import { BufferedStream, FINAL_EVENT } from './_buffered-stream.ts';

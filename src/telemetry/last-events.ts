@@ -5,7 +5,8 @@
  */
 
 import type { HubEvent } from '../model/events.ts';
-import { CappedQueue, type ContainerLimits } from '../runtime/capped.ts';
+import type { ContainerLimits } from '../runtime/capped.ts';
+import { CappedQueue } from '../runtime/capped-queue.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Level, RequestPipeline } from './event-lines.ts';
 import { visible } from './mask.ts';

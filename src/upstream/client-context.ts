@@ -6,7 +6,7 @@
 import { type Outcome, Refusal } from '../model/outcome.ts';
 import type { Answer, Asking } from '../protocol/back-channel.ts';
 import { CAPABILITY } from '../protocol/era-2025/initialize.ts';
-import type { Access } from '../runtime/open-work.ts';
+import type { Access } from '../runtime/open-item.ts';
 
 export interface ClientContext {
   /**

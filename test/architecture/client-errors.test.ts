@@ -32,7 +32,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'protocol/write.ts': 'frames what client-error.ts has built, and the errors of servers and to servers',
   'downstream/http-answer.ts': 'writes the body of the API that client-error.ts has built',
   'admin/admin-server.ts': 'writes the same for owners and the operator',
-  'downstream/exchange.ts': 'frames the JSON-RPC error of the server that was called, byte for byte',
+  'downstream/reply-frame.ts': 'frames the JSON-RPC error of the server that was called, byte for byte',
   'downstream/router.ts':
     'a constant for paths that do not exist, in the form of OAuth: clients look for its metadata there',
   'supervisor/connection-dispatcher.ts':

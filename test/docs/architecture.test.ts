@@ -79,7 +79,7 @@ test('the modules of the table are the modules of src/, each in its layer', () =
 });
 
 test('labels and containers of the table of modules are in the code', () => {
-  const waits = readFileSync(join(ROOT, 'src/runtime/waits.ts'), 'utf8');
+  const waits = readFileSync(join(ROOT, 'src/runtime/wait-labels.ts'), 'utf8');
   for (const [, room = '', , may = '', ceilings = ''] of tableOf(page, 'layer')) {
     for (const label of codeIn(may)) assert.ok(waits.includes(`| '${label}'`), `${room} waits for ${label}`);
     for (const name of codeIn(ceilings).filter((text) => text.includes('.')))

@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { LOCAL_PRINCIPAL, type Principal } from '../../src/model/principal.ts';
 import { EMPTY_SNAPSHOT, type KeyRecord, type Snapshot, SnapshotHolder } from '../../src/model/snapshot.ts';
-import type { Access } from '../../src/runtime/open-work.ts';
+import type { Access } from '../../src/runtime/open-item.ts';
 
 /** `mcphub_` and 64 times the given hex digit. */
 export function secretOf(digit: string): string {

@@ -6,7 +6,8 @@
  */
 import type { Limits } from '../../config/limits.ts';
 import { HubError } from '../../model/errors.ts';
-import { CappedMap, CappedQueue } from '../../runtime/capped.ts';
+import { CappedMap } from '../../runtime/capped.ts';
+import { CappedQueue } from '../../runtime/capped-queue.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 

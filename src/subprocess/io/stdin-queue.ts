@@ -5,7 +5,7 @@
  * reported once; a broken pipe throws nothing and calls `broken` once.
  */
 import type { Writable } from 'node:stream';
-import { IdleWatch } from '../../runtime/deadline.ts';
+import { IdleWatch } from '../../runtime/idle-watch.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 
 export interface StdinOptions {

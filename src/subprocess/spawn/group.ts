@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { HubError } from '../../model/errors.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { WaitLabel } from '../../runtime/waits.ts';
+import type { WaitLabel } from '../../runtime/wait-labels.ts';
 import type { Isolation } from './isolation.ts';
 
 export interface GroupPlan {

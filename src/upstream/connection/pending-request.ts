@@ -7,9 +7,10 @@
 import type { Outcome } from '../../model/outcome.ts';
 import type { BackChannel } from '../../protocol/back-channel.ts';
 import type { CallBudget } from '../../runtime/call-budget.ts';
-import { IdleWatch } from '../../runtime/deadline.ts';
+import { IdleWatch } from '../../runtime/idle-watch.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { Wait, WaitLabel } from '../../runtime/waits.ts';
+import type { WaitLabel } from '../../runtime/wait-labels.ts';
+import type { Wait } from '../../runtime/waits.ts';
 import type { UpstreamReply } from '../call.ts';
 
 export interface RequestOptions {

@@ -9,7 +9,7 @@ import { isRefusal, type Outcome, Refusal } from '../../model/outcome.ts';
 import type { ServerSpec } from '../../model/snapshot.ts';
 import { CappedMap } from '../../runtime/capped.ts';
 import type { Deadline } from '../../runtime/deadline.ts';
-import type { OpenItem } from '../../runtime/open-work.ts';
+import type { OpenItem } from '../../runtime/open-item.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import { FairMap } from '../../runtime/shares.ts';
 import type { UpstreamCall, UpstreamReply } from '../call.ts';

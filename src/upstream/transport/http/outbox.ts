@@ -6,7 +6,7 @@
  */
 
 import { type Outcome, Refusal } from '../../../model/outcome.ts';
-import { CappedQueue } from '../../../runtime/capped.ts';
+import { CappedQueue } from '../../../runtime/capped-queue.ts';
 import type { Deadline } from '../../../runtime/deadline.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
 

@@ -10,7 +10,7 @@ import type { Limits } from '../../../config/limits.ts';
 import { HubError } from '../../../model/errors.ts';
 import { type Outcome, Refusal } from '../../../model/outcome.ts';
 import type { ServerSpec } from '../../../model/snapshot.ts';
-import { CappedSlots } from '../../../runtime/capped.ts';
+import { CappedSlots } from '../../../runtime/capped-slots.ts';
 import type { Deadline } from '../../../runtime/deadline.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
 import { SHARE_HEADER, WORKER_HEADER } from '../../call.ts';

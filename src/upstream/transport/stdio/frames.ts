@@ -12,7 +12,7 @@ import { LineSplitter } from '../../../protocol/lines.ts';
 import type { Envelope } from '../../../protocol/message.ts';
 import { isBatch } from '../../../protocol/scan.ts';
 import { LARGE_BYTES, trimSteps } from '../../../protocol/scan-steps.ts';
-import { IdleWatch } from '../../../runtime/deadline.ts';
+import { IdleWatch } from '../../../runtime/idle-watch.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
 import type { QuotedReplies } from '../../connection/quoted-replies.ts';
 import { PacedReader, type ReadStep } from '../paced-reader.ts';

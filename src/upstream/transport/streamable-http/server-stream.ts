@@ -12,7 +12,7 @@ import type { Envelope } from '../../../protocol/message.ts';
 import { scanEnvelope } from '../../../protocol/scan.ts';
 import { notificationFrame } from '../../../protocol/write.ts';
 import { backoffMs } from '../../../runtime/backoff.ts';
-import { IdleWatch } from '../../../runtime/deadline.ts';
+import { IdleWatch } from '../../../runtime/idle-watch.ts';
 import type { Runtime } from '../../../runtime/runtime.ts';
 import { answerKind } from '../http/answer.ts';
 import { httpFault } from '../http/http-fault.ts';
