@@ -14,7 +14,7 @@ import { DESCENDANT_MARK, PROCESS_ENV, type SupervisorMessage } from '../model/s
 import type { Deadline } from '../runtime/deadline.ts';
 import { createRuntime, type Runtime } from '../runtime/runtime.ts';
 import { type Service, stopAll } from '../runtime/service.ts';
-import { enableCompileCache } from './compile-cache.ts';
+import { saveCompileCacheOnce } from './compile-cache.ts';
 import { EXIT_CONFIG } from './fatal-start.ts';
 import { endAllOrphans } from './orphaned-processes.ts';
 import { openSupervisorChannel, type SupervisorChannel } from './supervisor-channel.ts';
@@ -78,7 +78,7 @@ class ControlProcess {
       const ms = Math.round(performance.now());
       this.#runtime.bus.publish({ type: 'process-started', role: 'control', pid: process.pid, ms });
       this.#supervisor.send({ t: 'ready', ms });
-      enableCompileCache(this.#runtime);
+      saveCompileCacheOnce(this.#runtime, 'control');
     } catch (fault) {
       await this.#fail(fault);
     }

@@ -19,7 +19,7 @@ import { InstallLock } from '../subprocess/install/install-lock.ts';
 import { SearchPath } from '../subprocess/prepare/search-path.ts';
 import { createTelemetry, type Telemetry } from '../telemetry/telemetry.ts';
 import { WorkerHandover } from '../upstream/worker-handover.ts';
-import { enableCompileCache } from './compile-cache.ts';
+import { saveCompileCacheOnce } from './compile-cache.ts';
 import { ControlLinks } from './control-links.ts';
 import { Drain } from './drain.ts';
 import { faultHooks } from './fault-hooks.ts';
@@ -115,7 +115,7 @@ export async function runWorker(env: NodeJS.ProcessEnv): Promise<void> {
     await sockets.takeNames(last);
   }
   reportReady(worker, supervisor, Math.round(performance.now() - bornMs));
-  enableCompileCache(runtime);
+  saveCompileCacheOnce(runtime, 'hub');
 }
 
 async function startTelemetry(

@@ -73,6 +73,7 @@ const EDGES: readonly Edge[] = [
     'a thread of its own: it must not depend on the loop that it watches',
   ),
   edge('admin/admin-server.ts', ['outside'], 'control’s private HTTP socket'),
+  edge('process/compile-cache.ts', ['outside'], 'remembers beside the compiled code that it was saved'),
   edge('process/control-parts.ts', ['outside'], 'makes the data and run directories when no guard has'),
   edge('process/worker-limits.ts', ['outside'], 'reads how many descriptors this process may open'),
   edge('process/worker-process.ts', ['outside'], 'forgets the socket of the worker that it replaced'),

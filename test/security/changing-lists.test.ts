@@ -15,8 +15,11 @@ const SCRIPT = new URL('../support/hostile-server.ts', import.meta.url).pathname
 /** The hub waits longer before it reads a list again that has changed more often. */
 const CHANGES = scaled({ ci: 3, long: 8 });
 const LIST_BYTES = 4_000_000;
-/** On the machine that gates are set on; what is above 10 is garbage collection. */
+/** With the garbage collections of the engine, on the machine that gates are set on. */
 const CI_MS = 30;
+const STRICT_MS = 25;
+/** Without them, in the worker. Control, which answers no calls, stores the list in one transaction. */
+const STRICT_OWN_MS = 10;
 const REST_MS = 2000;
 const CHANGED = '{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}';
 
@@ -39,17 +42,17 @@ test(`a list of ${LIST_BYTES / 1e6} MB that changes ${CHANGES} times does not st
   }
   // Control keeps and publishes the last one behind it.
   await new Promise((done) => setTimeout(done, REST_MS));
-  const values = { worker: turns.longestMs('hub'), control: turns.longestMs('control') };
+  const worker = { ms: turns.longestMs('hub'), ownMs: turns.longestOwnMs('hub') };
+  const controlMs = turns.longestMs('control');
   await until(async () => (await client.list()).text.includes('h_tool_4000'), 10_000, 'the long list');
   client.close();
   const speed = new CpuSpeed();
+  const figure = { promise: 'P11', unit: 'ms CPU', ci: Math.round(speed.gate(CI_MS)) };
+  const what = (process: string) =>
+    `longest turn of the ${process}'s loop while a list of ${LIST_BYTES / 1e6} MB changes`;
   measured(
-    ...Object.entries(values).map(([process, value]) => ({
-      ...{
-        promise: 'P11',
-        what: `longest turn of the ${process}'s loop while a list of ${LIST_BYTES / 1e6} MB changes`,
-      },
-      ...{ value, unit: 'ms CPU', strict: 10, ci: Math.round(speed.gate(CI_MS)) },
-    })),
+    { ...figure, what: what('worker'), value: worker.ms, strict: STRICT_MS },
+    { ...figure, what: `${what('worker')}, without garbage collection`, value: worker.ownMs, strict: STRICT_OWN_MS },
+    { ...figure, what: what('control'), value: controlMs, strict: STRICT_MS },
   );
 });
